@@ -1,0 +1,10 @@
+//! The pure heart: what a bean is, what is compared, how similar two beans are, who ranks first.
+//!
+//! Decides: identity, expansion, score, order. Never does: input or output, time, randomness.
+
+pub mod bean;
+pub mod dimension;
+pub mod expansion;
+pub mod message;
+pub mod ranking;
+pub mod similarity;

@@ -1,0 +1,3 @@
+//! The command `cupping`.
+
+fn main() {}
