@@ -120,11 +120,11 @@ END
 $$;
 
 -- Holds the graph lock while beans are deleted from a database whose similarity table has foreign
--- keys, so that no cascade meets a writer. Argument: the lock's key.
+-- keys, so that no cascade meets a writer. Arguments: the two halves of the lock's key.
 CREATE FUNCTION cupping.lock_graph() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(TG_ARGV[0]::bigint);
+    PERFORM pg_advisory_xact_lock(TG_ARGV[0]::integer, TG_ARGV[1]::integer);
     RETURN NULL;
 END
 $$;
