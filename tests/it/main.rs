@@ -1,0 +1,4 @@
+//! The integration tests, in one binary: real servers, a fresh database and queue each.
+
+mod support;
+mod txn_core;
