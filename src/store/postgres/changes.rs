@@ -92,8 +92,7 @@ impl PostgresStore {
         let found = reload(snapshot, &self.statements, &texts).await?;
         let mut found: HashMap<BeanId, Bean> =
             found.into_iter().map(|bean| (bean.id.clone(), bean)).collect();
-        let beans =
-            ids.into_iter().map(|id| BeanChange { bean: found.remove(&id), id }).collect();
+        let beans = ids.into_iter().map(|id| BeanChange { bean: found.remove(&id), id }).collect();
         Ok(Changes { mark, beans, reload: None })
     }
 }

@@ -4,7 +4,7 @@
 //! a collation. Never does: hide a row; readers who want deleted beans hidden use `similar_beans`.
 
 use super::PostgresStore;
-use super::snapshot::{failed, in_task};
+use super::snapshot::{failed, joined};
 use crate::domain::bean::BeanId;
 use crate::domain::ranking::{Similar, SimilarList, read_score};
 use crate::store::StoreError;
@@ -35,7 +35,7 @@ fn read_id(text: &str) -> Result<BeanId, StoreError> {
 impl PostgresStore {
     pub(super) async fn list_of(&self, source: &BeanId) -> Result<SimilarList, StoreError> {
         self.accepted(source)?;
-        let rows: Vec<StoredRow> = sqlx::query_as(self.statements.stored.clone())
+        let rows: Vec<StoredRow> = sqlx::query_as(self.statements.stored.text())
             .bind(vec![source.as_str().to_owned()])
             .fetch_all(&self.pool)
             .await
@@ -54,23 +54,17 @@ impl PostgresStore {
     ) -> Result<(), StoreError> {
         let (sender, mut receiver) = mpsc::channel(STREAMING);
         let store = self.clone();
-        let reading = tokio::spawn(in_task(DOING, async move { store.stream(sender).await }));
+        let reading = tokio::spawn(async move { store.stream(sender).await });
         while let Some((source, list)) = receiver.recv().await {
             sink(source, list);
         }
-        match reading.await {
-            Ok(answer) => answer,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(failed(DOING)(sqlx::Error::WorkerCrashed)),
-            },
-        }
+        joined(DOING, reading).await
     }
 
     /// One statement, so one snapshot.
     async fn stream(&self, sender: mpsc::Sender<(BeanId, SimilarList)>) -> Result<(), StoreError> {
         let mut rows =
-            sqlx::query_as::<_, StoredRow>(self.statements.lists.clone()).fetch(&self.pool);
+            sqlx::query_as::<_, StoredRow>(self.statements.lists.text()).fetch(&self.pool);
         let mut open: Option<(BeanId, SimilarList)> = None;
         while let Some((source, similar, score)) = rows.try_next().await.map_err(failed(DOING))? {
             let entry = read_similar(&similar, score)?;

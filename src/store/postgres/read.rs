@@ -3,9 +3,9 @@
 //! Decides: how rows become beans (bags sorted and without repetition, ids canonical). A bean whose
 //! id no message could name is left out with a warning. Never does: a query a bean.
 
-use super::snapshot::{failed, in_task, open};
-use super::statements::Statements;
 use super::PostgresStore;
+use super::snapshot::{failed, in_task, joined, open};
+use super::statements::Statements;
 use crate::config::Refresh;
 use crate::domain::bean::{Bean, BeanId, Features, Value};
 use crate::domain::dimension::{Node, NodeMap, Taxonomy};
@@ -31,17 +31,11 @@ impl PostgresStore {
     ) -> Result<LogMark, StoreError> {
         let (sender, mut receiver) = mpsc::channel(LOADING);
         let store = self.clone();
-        let task = tokio::spawn(in_task("loading the catalogue", stream_all(store, sender)));
+        let reading = tokio::spawn(stream_all(store, sender));
         while let Some(item) = receiver.recv().await {
             sink(item);
         }
-        let mark = match task.await {
-            Ok(answer) => answer?,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return Err(failed("loading the catalogue")(sqlx::Error::WorkerCrashed)),
-            },
-        };
+        let mark = joined("loading the catalogue", reading).await?;
         Ok(match self.settings.catalogue.refresh {
             Refresh::Log => mark,
             Refresh::Reload => LogMark::default(),
@@ -67,11 +61,11 @@ impl PostgresStore {
         let query = match after {
             Some(after) => {
                 self.accepted(after)?;
-                sqlx::query_scalar(self.statements.ids_after.clone())
+                sqlx::query_scalar(self.statements.ids_after.text())
                     .bind(after.as_str().to_owned())
                     .bind(limit)
             }
-            None => sqlx::query_scalar(self.statements.ids_first.clone()).bind(limit),
+            None => sqlx::query_scalar(self.statements.ids_first.text()).bind(limit),
         };
         let texts: Vec<String> =
             query.fetch_all(&self.pool).await.map_err(failed("reading a page of bean ids"))?;
@@ -79,7 +73,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn count_beans(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(self.statements.count.clone())
+        let count: i64 = sqlx::query_scalar(self.statements.count.text())
             .fetch_one(&self.pool)
             .await
             .map_err(failed("counting beans"))?;
@@ -93,12 +87,11 @@ async fn stream_all(
 ) -> Result<LogMark, StoreError> {
     let broken = failed("loading the catalogue");
     let mut connection = store.pool.acquire().await.map_err(broken)?;
-    let (mut snapshot, mark) =
-        open(&mut connection, store.lock_timeout()).await.map_err(broken)?;
+    let (mut snapshot, mark) = open(&mut connection, store.lock_timeout()).await.map_err(broken)?;
     let taxonomy = read_taxonomy(&mut snapshot, &store.statements).await?;
     // A receiver that is gone means that nobody waits for the rest.
     if sender.send(Loading::Taxonomy(taxonomy)).await.is_ok() {
-        let mut rows = sqlx::query(store.statements.load.clone()).fetch(&mut *snapshot);
+        let mut rows = sqlx::query(store.statements.load.text()).fetch(&mut *snapshot);
         while let Some(row) = rows.try_next().await.map_err(broken)? {
             let Some(bean) = read_bean(&row, &store.statements).map_err(broken)? else { continue };
             if sender.send(Loading::Bean(bean)).await.is_err() {
@@ -120,7 +113,7 @@ async fn read_taxonomy(
     for dimension in &statements.taxonomies {
         let mut nodes = NodeMap::new();
         if let Some(sql) = dimension {
-            let rows: Vec<TreeRow> = sqlx::query_as(sql.nodes.clone())
+            let rows: Vec<TreeRow> = sqlx::query_as(sql.nodes.text())
                 .fetch_all(&mut *connection)
                 .await
                 .map_err(broken)?;
@@ -131,7 +124,7 @@ async fn read_taxonomy(
                 nodes.insert(Arc::clone(&key), Node { key, name, parents, rank });
             }
             if let Some(parents) = &sql.parents {
-                let pairs: Vec<(String, String)> = sqlx::query_as(parents.clone())
+                let pairs: Vec<(String, String)> = sqlx::query_as(parents.text())
                     .fetch_all(&mut *connection)
                     .await
                     .map_err(broken)?;
@@ -165,7 +158,7 @@ pub(super) async fn reload(
     let mut beans = Vec::with_capacity(ids.len());
     for page in ids.chunks(PAGE) {
         let mut rows =
-            sqlx::query(statements.beans.clone()).bind(page.to_vec()).fetch(&mut *connection);
+            sqlx::query(statements.beans.text()).bind(page.to_vec()).fetch(&mut *connection);
         while let Some(row) = rows.try_next().await.map_err(broken)? {
             beans.extend(read_bean(&row, statements).map_err(broken)?);
         }

@@ -3,6 +3,7 @@
 //! Decides: nothing. Never does: read a row of the catalogue itself.
 
 use super::snapshot::failed;
+use crate::config::CatalogueConfig;
 use crate::store::StoreError;
 use crate::store::mapping::{DbColumn, DbSchema};
 use sqlx::PgPool;
@@ -48,4 +49,36 @@ pub(super) async fn read_schema(pool: &PgPool, name: &str) -> Result<DbSchema, S
         }
     }
     Ok(schema)
+}
+
+/// Whether the lists' table has foreign keys to the bean table, whatever they do on delete: each
+/// row written then locks the beans it names.
+pub(super) async fn has_foreign_keys(
+    pool: &PgPool,
+    catalogue: &CatalogueConfig,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint k \
+         JOIN pg_catalog.pg_class lists ON lists.oid = k.conrelid \
+         JOIN pg_catalog.pg_class bean ON bean.oid = k.confrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = lists.relnamespace \
+         WHERE k.contype = 'f' AND n.nspname = $1 AND lists.relname = $2 \
+           AND bean.relnamespace = n.oid AND bean.relname = $3)",
+    )
+    .bind(catalogue.schema.clone())
+    .bind(catalogue.similarity.table.clone())
+    .bind(catalogue.bean_table.clone())
+    .fetch_one(pool)
+    .await
+    .map_err(failed("looking for foreign keys of the lists"))
+}
+
+/// The server's version as a number (`150020`) and as text (`15.20`).
+pub(super) async fn server_version(pool: &PgPool) -> Result<(i32, String), StoreError> {
+    sqlx::query_as(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(failed("asking PostgreSQL for its version"))
 }

@@ -6,13 +6,22 @@
 
 use crate::config::{CatalogueConfig, DimensionConfig, IdType, JoinTable, ValueTable};
 use crate::store::mapping::{quote, quote_qualified};
+use sqlx::AssertSqlSafe;
 use std::sync::Arc;
 
-/// A statement, ready to be handed to sqlx.
-pub(super) type Sql = sqlx::AssertSqlSafe<Arc<str>>;
+/// A statement whose names were quoted here and whose values are bound.
+#[derive(Debug, Clone)]
+pub(super) struct Sql(Arc<str>);
+
+impl Sql {
+    /// The statement, ready to be handed to sqlx.
+    pub(super) fn text(&self) -> AssertSqlSafe<Arc<str>> {
+        AssertSqlSafe(Arc::clone(&self.0))
+    }
+}
 
 fn sql(text: String) -> Sql {
-    sqlx::AssertSqlSafe(text.into())
+    Sql(text.into())
 }
 
 /// How to read one taxonomy.

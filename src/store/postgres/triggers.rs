@@ -136,8 +136,7 @@ mod tests {
 
     #[test]
     fn reloading_needs_no_trigger_and_the_guard_is_apart() {
-        let config =
-            CatalogueConfig { refresh: Refresh::Reload, ..CatalogueConfig::default() };
+        let config = CatalogueConfig { refresh: Refresh::Reload, ..CatalogueConfig::default() };
         assert!(wanted(&config, false).is_empty());
         assert_eq!(wanted(&config, true).len(), 2);
     }
