@@ -239,3 +239,36 @@ fn an_index_without_dimensions_finds_nothing_to_compare() {
     let list = index.snapshot().top_k(&[id(1)]).remove(0).expect("bean 1 is there");
     assert_eq!(list.iter().map(|similar| similar.ppm).collect::<Vec<_>>(), [0]);
 }
+
+#[test]
+fn writers_take_turns_and_lose_nothing_while_readers_go_on() {
+    const WRITERS: u32 = 4;
+    const EACH: u32 = 150;
+    let settings = settings(1);
+    let index = rebuilt(&settings, &[(0, node_features("4"))]);
+    let start = std::sync::Barrier::new(WRITERS as usize + 1);
+    std::thread::scope(|scope| {
+        let spawn = |writer: u32| {
+            let (index, start) = (&index, &start);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..EACH {
+                    let number = 1 + writer * EACH + number;
+                    index.apply(vec![change(number, Some(&node_features("4")))]);
+                }
+            })
+        };
+        let writers: Vec<_> = (0..WRITERS).map(spawn).collect();
+        start.wait();
+        let mut beans = 0;
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let list = index.snapshot().top_k(&[id(0)]).remove(0).expect("bean 0 is there");
+            assert!(list.iter().all(|similar| similar.ppm == 1_000_000));
+            let now = index.size().beans;
+            assert!(now >= beans, "a change was lost");
+            beans = now;
+        }
+    });
+    let catalogue = (0..=WRITERS * EACH).map(|number| (id(number), node_features("4"))).collect();
+    assert_equals_oracle(&index, &settings, &catalogue);
+}
