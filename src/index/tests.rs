@@ -272,3 +272,38 @@ fn writers_take_turns_and_lose_nothing_while_readers_go_on() {
     let catalogue = (0..=WRITERS * EACH).map(|number| (id(number), node_features("4"))).collect();
     assert_equals_oracle(&index, &settings, &catalogue);
 }
+
+#[test]
+fn a_millionth_decides_who_enters_a_full_list_and_who_reaches_the_minimum() {
+    let dimension = |name: &str, weight| Dimension {
+        name: name.into(),
+        weight,
+        prior: 0,
+        expansion: Expansion::Flat,
+    };
+    let node = |key: &str| vec![Value::Node(key.into())];
+    let features = |second: &str| Features { bags: vec![node("same"), node(second)] };
+    // Bean 1 shares all but a millionth with bean 0, bean 2 everything, bean 3 as bean 1.
+    let beans = ["x", "other", "x", "third"];
+    let beans: Vec<_> = (0..).zip(beans.iter().map(|second| features(second))).collect();
+    let ppm_of = |list_length, minimum_ppm| -> Vec<(String, u32)> {
+        let settings = ScoreSettings {
+            dimensions: vec![dimension("heavy", 999_999), dimension("light", 1)],
+            aliases: Arc::default(),
+            list_length,
+            minimum_ppm,
+        };
+        let index = rebuilt(&Arc::new(settings), &beans);
+        let list = index.snapshot().top_k(&[id(0)]).remove(0).expect("bean 0 is there");
+        list.iter().map(|similar| (similar.bean.to_string(), similar.ppm)).collect()
+    };
+    let (one, two, three) = (
+        ("bean-1".to_owned(), 999_999),
+        ("bean-2".to_owned(), 1_000_000),
+        ("bean-3".to_owned(), 999_999),
+    );
+    assert_eq!(ppm_of(1, 0), std::slice::from_ref(&two));
+    assert_eq!(ppm_of(2, 0), [two.clone(), one.clone()]);
+    assert_eq!(ppm_of(9, 999_999), [two.clone(), one, three]);
+    assert_eq!(ppm_of(9, 1_000_000), [two]);
+}
