@@ -1,5 +1,18 @@
-//! The integration tests, in one binary: real servers, a fresh database and queue each.
+//! The tests by behaviour, in one binary: real servers, a fresh database and queues for each test.
+//!
+//! Run by `./scripts/test`, which starts the servers and says where they are.
 
+#![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
+
+mod admin_server;
+mod config_loading;
+mod metrics_registered;
+mod pg_changes;
+mod pg_guarded;
+mod pg_import;
+mod pg_mapping;
+mod pg_protocol;
+mod pg_support;
 mod support;
 mod txn_cancellation;
 mod txn_core;
