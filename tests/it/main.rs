@@ -2,4 +2,6 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+mod amqp_publishing;
+mod amqp_settling;
 mod support;

@@ -5,6 +5,9 @@
 
 #![allow(dead_code, reason = "each topic uses its own part")]
 
+pub mod amqp;
+pub mod proxy;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
