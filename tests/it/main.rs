@@ -2,6 +2,7 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+mod amqp_outage;
 mod amqp_publishing;
 mod amqp_settling;
 mod support;
