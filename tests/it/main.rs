@@ -3,3 +3,4 @@
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
 mod support;
+mod transport_conformance;
