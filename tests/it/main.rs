@@ -2,5 +2,6 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+mod queue_table;
 mod support;
 mod transport_conformance;
