@@ -2,6 +2,8 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+mod amqp_publishing;
+mod amqp_settling;
 mod queue_table;
 mod support;
 mod transport_conformance;

@@ -5,7 +5,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each topic uses its own part")]
 
+pub mod amqp;
 pub mod databases;
+pub mod proxy;
 pub mod transports;
 
 use std::future::Future;

@@ -5,7 +5,7 @@
 
 use crate::support::eventually;
 use crate::support::transports::{
-    PostgresFixture, SHORT_VISIBILITY, SqliteFixture, TransportFixture, short_ladder,
+    PostgresFixture, RabbitFixture, SHORT_VISIBILITY, SqliteFixture, TransportFixture, short_ladder,
 };
 use cupping::domain::bean::BeanId;
 use cupping::domain::message::MessageKind;
@@ -342,6 +342,13 @@ macro_rules! conformance {
                     &PostgresFixture::create(visibility(stringify!($behaviour))).await,
                 )
                 .await;
+            })*
+        }
+        mod rabbitmq {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $behaviour() {
+                super::$behaviour(&RabbitFixture::create().await).await;
             })*
         }
     };
