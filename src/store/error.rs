@@ -57,6 +57,14 @@ impl StoreError {
         }
     }
 
+    /// Whether work should pause and be taken up again without counting an attempt: the database
+    /// is out of reach, or beans are being deleted under the graph lock.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::Transaction(error) if error.is_pause())
+            || self.retryability().is_outage()
+    }
+
     /// The SQLSTATE or code the database gave, where it did.
     #[must_use]
     pub fn code(&self) -> Option<String> {

@@ -2,8 +2,21 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+#![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
+
+mod admin_server;
 mod amqp_publishing;
 mod amqp_settling;
+mod config_loading;
+mod metrics_registered;
+mod pg_changes;
+mod pg_guarded;
+mod pg_mapping;
+mod pg_protocol;
+mod pg_support;
 mod queue_table;
 mod support;
 mod transport_conformance;
+mod txn_cancellation;
+mod txn_core;
+mod txn_locks;

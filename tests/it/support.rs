@@ -10,6 +10,9 @@ pub mod databases;
 pub mod proxy;
 pub mod transports;
 
+pub mod databases;
+pub mod metering;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
