@@ -7,11 +7,9 @@
 
 pub mod amqp;
 pub mod databases;
+pub mod metering;
 pub mod proxy;
 pub mod transports;
-
-pub mod databases;
-pub mod metering;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
