@@ -8,6 +8,7 @@
 pub mod config;
 pub mod domain;
 pub mod index;
+pub mod pipeline;
 pub mod resilience;
 pub mod store;
 pub mod telemetry;

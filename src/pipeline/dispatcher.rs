@@ -76,7 +76,7 @@ impl Dispatcher {
             self.settle(waiting, || Fate::HandBack);
         } else {
             while let Some(batch) = self.schedule.start() {
-                self.start(batch);
+                self.launch(batch);
             }
             let displaced = self.schedule.displaced();
             self.settle(displaced, || Fate::Republish);
@@ -84,7 +84,7 @@ impl Dispatcher {
         self.report();
     }
 
-    fn start(&self, batch: Vec<(BeanId, Vec<Held>)>) {
+    fn launch(&self, batch: Vec<(BeanId, Vec<Held>)>) {
         let started = Instant::now();
         let now = SystemTime::now();
         let runs = batch.into_iter().map(|(bean, held)| {
