@@ -2,4 +2,9 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+#![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
+
+mod admin_server;
+mod config_loading;
+mod metrics_registered;
 mod support;
