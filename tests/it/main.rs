@@ -7,4 +7,6 @@
 mod admin_server;
 mod config_loading;
 mod metrics_registered;
+mod queue_table;
 mod support;
+mod transport_conformance;
