@@ -7,6 +7,14 @@
 mod admin_server;
 mod config_loading;
 mod metrics_registered;
+mod pg_changes;
+mod pg_guarded;
+mod pg_mapping;
+mod pg_protocol;
+mod pg_support;
 mod queue_table;
 mod support;
 mod transport_conformance;
+mod txn_cancellation;
+mod txn_core;
+mod txn_locks;

@@ -8,6 +8,9 @@
 pub mod databases;
 pub mod transports;
 
+pub mod databases;
+pub mod metering;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
