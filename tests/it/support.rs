@@ -5,11 +5,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each topic uses its own part")]
 
-pub mod databases;
-pub mod transports;
-
+pub mod amqp;
 pub mod databases;
 pub mod metering;
+pub mod proxy;
+pub mod transports;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
