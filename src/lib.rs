@@ -9,6 +9,7 @@ pub mod admin;
 pub mod config;
 pub mod domain;
 pub mod index;
+pub mod pipeline;
 pub mod resilience;
 pub mod store;
 pub mod telemetry;
