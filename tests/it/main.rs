@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod admin_server;
+mod config_deploy;
 mod config_loading;
 mod metrics_registered;
 mod support;
