@@ -6,5 +6,7 @@ pub mod bean;
 pub mod dimension;
 pub mod expansion;
 pub mod message;
+pub mod phrase;
 pub mod ranking;
+pub mod seed;
 pub mod similarity;
