@@ -1,0 +1,5 @@
+//! The tests by behaviour, in one binary: real servers, a fresh database and queues for each test.
+//!
+//! Run by `./scripts/test`, which starts the servers and says where they are.
+
+mod support;
