@@ -3,11 +3,11 @@
 //! Decides: the shape and defaults of the mapping (the defaults fit our own migrations).
 //! Never does: look at a database (see `store::mapping`).
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// `[catalogue]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CatalogueConfig {
     /// How changes are noticed.
@@ -32,7 +32,7 @@ pub struct CatalogueConfig {
 }
 
 /// `catalogue.refresh`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refresh {
     /// By the change log that our triggers write.
@@ -43,7 +43,7 @@ pub enum Refresh {
 }
 
 /// `catalogue.id_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdType {
     /// `uuid` on PostgreSQL, text on SQLite; our own schema.
@@ -58,7 +58,7 @@ pub enum IdType {
 }
 
 /// `[catalogue.similarity]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimilarityTable {
     /// The table.
@@ -83,7 +83,7 @@ impl Default for SimilarityTable {
 }
 
 /// One `[[catalogue.dimensions]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DimensionConfig {
     /// Its name, unique.
@@ -106,7 +106,7 @@ pub struct DimensionConfig {
 }
 
 /// `expansion = { kind = …, … }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ExpansionConfig {
     /// The value and its ancestors, weights by depth.
@@ -140,7 +140,7 @@ pub enum ExpansionConfig {
 }
 
 /// `values = { table = …, … }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueTable {
     /// The table.
@@ -163,7 +163,7 @@ pub struct ValueTable {
 }
 
 /// A join table: `{ table = …, from = …, to = … }`; `from` is the bean (or child) column.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinTable {
     /// The table.
@@ -175,7 +175,7 @@ pub struct JoinTable {
 }
 
 /// `text = { table = …, bean = …, text = … }`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTable {
     /// The table.
@@ -206,6 +206,12 @@ impl<'de> Deserialize<'de> for Thousandths {
             reason = "checked above"
         )]
         Ok(Self(thousandths as u32))
+    }
+}
+
+impl Serialize for Thousandths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
     }
 }
 
