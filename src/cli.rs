@@ -83,17 +83,6 @@ pub(crate) enum LogFormatArg {
     Json,
 }
 
-impl LogFormatArg {
-    /// The value of the setting `log.format`.
-    pub(crate) fn setting(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-        }
-    }
-}
-
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
