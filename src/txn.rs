@@ -2,8 +2,47 @@
 //!
 //! Decides: when a transaction is tried again, and when it must not be. Usable with nothing else
 //! of this crate, on the caller's own sqlx pool. Never does: know a table of ours.
+//!
+//! ```no_run
+//! # async fn example(pool: sqlx::PgPool) -> Result<(), cupping::txn::TxnError> {
+//! use cupping::txn::{Transactor, TxnOptions, work};
+//!
+//! let transactor = Transactor::new(pool);
+//! let names = std::sync::Arc::new(vec!["a".to_owned(), "b".to_owned()]);
+//! let rows = transactor
+//!     .run("rename", &TxnOptions::default(), work!([names] |tx| {
+//!         let query = sqlx::query("UPDATE thing SET name = name || '!' WHERE name = ANY($1)");
+//!         let done = tx.execute(query.bind(names.as_slice())).await?;
+//!         Ok(done.rows_affected())
+//!     }))
+//!     .await?;
+//! # drop(rows); Ok(()) }
+//! ```
+//!
+//! The body runs again from its start when the database rolled it back for reasons of
+//! concurrency, so it must have no effect outside of the database.
 
+pub mod body;
+pub mod dialect;
 pub mod error;
+mod events;
+pub mod forensics;
+pub mod guard;
+pub mod locks;
+pub mod options;
+mod progress;
 pub mod ticket;
+pub mod transaction;
+pub mod transactor;
 
+pub use body::{BodyError, BodyFuture};
+pub use dialect::Dialect;
 pub use error::TxnError;
+pub use guard::guarded;
+pub use locks::{GateLock, LockKeys, lock_key};
+pub use options::{Isolation, TxnOptions};
+pub use transaction::Tx;
+pub use transactor::Transactor;
+
+#[doc(inline)]
+pub use crate::txn_work as work;

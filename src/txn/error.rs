@@ -1,26 +1,141 @@
-//! Owned by the transactions track.
+//! Why a unit of work did not commit.
+//!
+//! Decides: the vocabulary, and which failures a caller may try again later. Never does: retry.
 
-use crate::resilience::retryability::Retryability;
+use crate::resilience::retryability::{Reason, Retryability};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a unit of work did not commit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxnError {
-    /// The database failed.
-    #[error("{0}")]
-    Database(#[source] sqlx::Error),
+    /// The database failed in a way that another attempt at once would not mend.
+    #[error("transaction {name} failed (attempt {attempts}): {source}")]
+    Database {
+        /// The transaction's name.
+        name: &'static str,
+        /// Attempts made.
+        attempts: u32,
+        /// Whether the caller may try again later.
+        retryability: Retryability,
+        /// What the database said.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    /// Every attempt (or all the time for another) was used up by failures of concurrency or of
+    /// the connection.
+    #[error("transaction {name} gave up after {attempts} attempts ({}): {source}", .reason.label())]
+    Exhausted {
+        /// The transaction's name.
+        name: &'static str,
+        /// Attempts made.
+        attempts: u32,
+        /// Why the last one failed.
+        reason: Reason,
+        /// What the database said last.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    /// The gate lock (see [`super::GateLock`]) was not granted in time: structural work is under
+    /// way. Pause and try again; nothing is wrong with the unit of work.
+    #[error("transaction {name} was not let through the gate in time: {source}")]
+    GateBusy {
+        /// The transaction's name.
+        name: &'static str,
+        /// What the database said.
+        #[source]
+        source: Arc<sqlx::Error>,
+    },
+    /// The deadline passed before COMMIT was sent: it was not committed and will not be.
+    #[error("transaction {name} took longer than {after:?} and was given up; nothing was written")]
+    Timeout {
+        /// The transaction's name.
+        name: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The connection was lost in COMMIT: it may or may not have happened. Never retried here.
+    #[error("it is not known whether transaction {name} was committed: {reason}")]
+    OutcomeUnknown {
+        /// The transaction's name.
+        name: &'static str,
+        /// How the answer was lost.
+        reason: String,
+    },
+    /// A statement failed, the body swallowed the error and asked to commit. Refused, because
+    /// PostgreSQL would answer with a silent rollback. Mend the body: return the error.
+    #[error("transaction {name} was not committed: its body swallowed this error: {first}")]
+    Poisoned {
+        /// The transaction's name.
+        name: &'static str,
+        /// The first error.
+        first: String,
+        /// Its code.
+        code: Option<String>,
+    },
+    /// A lock was asked for out of order, which could deadlock. Mend the body.
+    #[error("transaction {name}: {message}")]
+    LockOrder {
+        /// The transaction's name.
+        name: &'static str,
+        /// Which lock, and what is allowed.
+        message: String,
+    },
+    /// The body failed on its own account; rolled back.
+    #[error("transaction {name} was rolled back by its body: {source}")]
+    Body {
+        /// The transaction's name.
+        name: &'static str,
+        /// The body's error.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The body panicked; rolled back.
+    #[error("transaction {name} was rolled back: its body panicked")]
+    Panicked {
+        /// The transaction's name.
+        name: &'static str,
+    },
 }
 
 impl TxnError {
     /// Whether the same unit of work may be tried again.
     #[must_use]
     pub fn retryability(&self) -> Retryability {
-        Retryability::Permanent
+        match self {
+            Self::Database { retryability, .. } => *retryability,
+            Self::Exhausted { reason, .. } => Retryability::Transient(*reason),
+            Self::GateBusy { .. } => Retryability::Transient(Reason::LockTimeout),
+            Self::Timeout { .. } => Retryability::Transient(Reason::Timeout),
+            Self::OutcomeUnknown { .. } => Retryability::OutcomeUnknown,
+            Self::Poisoned { .. }
+            | Self::LockOrder { .. }
+            | Self::Body { .. }
+            | Self::Panicked { .. } => Retryability::Permanent,
+        }
+    }
+
+    /// Whether work should pause and burn no attempt: the gate is held by structural work.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::GateBusy { .. })
     }
 
     /// The SQLSTATE or code the database gave, where it did.
     #[must_use]
     pub fn code(&self) -> Option<String> {
-        None
+        match self {
+            Self::Database { source, .. }
+            | Self::Exhausted { source, .. }
+            | Self::GateBusy { source, .. } => code_of(source),
+            Self::Poisoned { code, .. } => code.clone(),
+            _ => None,
+        }
     }
+}
+
+pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|e| e.code()).map(std::borrow::Cow::into_owned)
 }

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each topic uses its own part")]
 
+pub mod databases;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,90 @@
+//! What a transaction's body is, and how it fails.
+//!
+//! Decides: how any error becomes a [`BodyError`]. Never does: judge whether to try again.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What a body returns: a boxed future, because an `async |tx|` closure inside a spawned task is
+/// not `Send` on stable Rust. The macro [`crate::txn::work`] writes the box.
+pub type BodyFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T, BodyError>> + Send + 't>>;
+
+/// Why a body did not finish. Every error converts with `?`; an [`sqlx::Error`] is recognised.
+///
+/// Like other catch-all errors it does not implement [`Error`] itself.
+pub struct BodyError(pub(super) Cause);
+
+pub(super) enum Cause {
+    /// The database failed.
+    Database(Arc<sqlx::Error>),
+    /// The gate lock was not granted in time.
+    Gate(Arc<sqlx::Error>),
+    /// A statement was refused before it was sent: an earlier one failed.
+    Poisoned,
+    /// Nobody waits for the result any more.
+    Abandoned,
+    /// A lock was asked for out of order.
+    LockOrder(String),
+    /// The body's own failure.
+    Own(Box<dyn Error + Send + Sync>),
+}
+
+impl BodyError {
+    /// A failure of the body's own: the transaction is rolled back and not tried again.
+    pub fn own(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Cause::Own(error.into()))
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for BodyError {
+    fn from(error: E) -> Self {
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(error);
+        match boxed.downcast::<sqlx::Error>() {
+            Ok(database) => Self(Cause::Database(Arc::from(database))),
+            Err(own) => Self(Cause::Own(own)),
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Database(error) => error.fmt(f),
+            Cause::Gate(error) => write!(f, "the gate lock was not granted: {error}"),
+            Cause::Poisoned => f.write_str(
+                "the transaction is poisoned: an earlier statement failed and its error was \
+                 swallowed; return that error from the body",
+            ),
+            Cause::Abandoned => f.write_str("nobody waits for this transaction any more"),
+            Cause::LockOrder(message) => f.write_str(message),
+            Cause::Own(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BodyError({self})")
+    }
+}
+
+/// Writes a transaction body: `work!([a, b] |tx| { … })`.
+///
+/// The named captures are cloned for each attempt (make them [`std::sync::Arc`]s); the block is
+/// async and returns `Result<T, BodyError>`. Without captures: `work!(|tx| { … })`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! txn_work {
+    (|$tx:ident| $body:block) => {
+        move |$tx| ::std::boxed::Box::pin(async move $body)
+    };
+    ([$($capture:ident),* $(,)?] |$tx:ident| $body:block) => {
+        move |$tx| {
+            $(let $capture = ::std::clone::Clone::clone(&$capture);)*
+            ::std::boxed::Box::pin(async move $body)
+        }
+    };
+}

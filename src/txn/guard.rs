@@ -1,0 +1,27 @@
+//! A check on every connection that comes back to its pool: it must not be inside a transaction.
+//!
+//! Decides: to close such a connection, and to count it. Never does: hold the caller up: the check
+//! runs in the task that returns the connection.
+//!
+//! Why: a `begin()` of sqlx 0.9.0 that is dropped half-way leaves the connection inside an open
+//! transaction, and the next borrower's statements run in it and are rolled back later.
+//! [`super::Transactor`] itself never leaks; the guard is for everyone else on the pool.
+
+use super::dialect::Dialect;
+use super::events;
+use sqlx::pool::PoolOptions;
+
+/// Adds the check to a pool's options (one round trip a release, off the caller's path).
+#[must_use]
+pub fn guarded<DB: Dialect>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    options.after_release(|connection, _| {
+        Box::pin(async move {
+            // An error (an aborted transaction answers 25P02) is a connection not to be trusted.
+            let clean = DB::is_clean(connection).await.unwrap_or(false);
+            if !clean {
+                events::leaked();
+            }
+            Ok(clean)
+        })
+    })
+}
