@@ -1,0 +1,138 @@
+//! `cupping demo`: everything at work on a sample catalogue, with nothing to install.
+//!
+//! Decides: what is published (what is new, changed or was never computed). Never does: anything
+//! that the service does not do: the queue, the actors and the write protocol are the real ones.
+
+use super::session::Session;
+use super::{ExitStatus, Global, Output, output, progress, publish, showcase};
+use crate::app::{App, AppError, pipeline_parts, signals, wait_until_empty};
+use crate::domain::bean::BeanId;
+use crate::domain::message::MessageKind;
+use crate::pipeline::{self, RunLimits, RunSummary};
+use crate::store::StateCheck;
+use crate::store::import::ImportReport;
+use crate::transport::Lane;
+use clap::Args;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the demo that go before all others: embedded, and no port that could be taken.
+const EMBEDDED: [&str; 3] = ["database.url=", "transport.url=", "admin.enabled=false"];
+/// Set in the database once messages for all imported beans are in the queue.
+const NOTE: &str = "demo";
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "The database is made in --data-dir (default ./cupping-data); delete the \
+    directory to begin anew.")]
+pub(crate) struct DemoArgs {}
+
+/// What the demo did, for the report.
+pub(super) struct Shown {
+    /// Beans of the sample, by what became of them.
+    pub(super) imported: ImportReport,
+    /// Messages published.
+    pub(super) published: u64,
+    /// Why everything is computed anew, if it is.
+    pub(super) reset: Option<String>,
+    /// What the actors did; nothing when nothing was waiting.
+    pub(super) summary: Option<RunSummary>,
+    /// How long they took, from the first message to the last.
+    pub(super) took: Duration,
+    /// Deadlocks the database reported.
+    pub(super) deadlocks: u64,
+}
+
+/// Runs the demo.
+pub(crate) fn run(global: &Global, _: &DemoArgs) -> anyhow::Result<ExitStatus> {
+    let session = Session::with(global, &EMBEDDED)?;
+    session.block_on(demo(&session))
+}
+
+async fn demo(session: &Session) -> anyhow::Result<ExitStatus> {
+    let people = session.output != Some(Output::Json);
+    let app = App::assemble(&session.config).await?;
+    if people {
+        showcase::opening(&session.config)?;
+    }
+    let stop = CancellationToken::new();
+    let signals = signals::listen(stop.clone(), || {})?;
+    let state = app.database.open_state(&session.config).await?;
+    let reset = if let StateCheck::Reset(why) = state { Some(why) } else { None };
+
+    let announced = app.store.note(NOTE).await?.is_some() && reset.is_none();
+    app.store.set_note(NOTE, None).await?;
+    let imported = app.database.import_sample().await?;
+    if people {
+        showcase::catalogue(&imported)?;
+    }
+    let published = announce(&app, &imported, announced, session.quiet).await?;
+    app.store.set_note(NOTE, Some("announced")).await?;
+    if people {
+        showcase::messages(published, reset.as_deref())?;
+    }
+
+    let began = Instant::now();
+    let summary = work(session, &app, &stop).await?;
+    let took = began.elapsed();
+    signals.abort();
+    let deadlocks = session.telemetry.metrics().total("cupping_deadlocks_total");
+    let shown = Shown { imported, published, reset, summary, took, deadlocks };
+    showcase::report(session, &app, &shown, people).await?;
+    app.transport.close(session.config.shutdown.grace).await;
+    Ok(if stop.is_cancelled() { ExitStatus::Failure } else { ExitStatus::Success })
+}
+
+/// Publishes what is new or changed; and, unless an earlier demo got as far as that, whatever has
+/// no list yet.
+async fn announce(
+    app: &App,
+    imported: &ImportReport,
+    announced: bool,
+    quiet: bool,
+) -> anyhow::Result<u64> {
+    let publisher = app.transport.publisher();
+    let mut created: Vec<BeanId> = imported.created.clone();
+    if !announced {
+        let mut done: HashSet<BeanId> = created.iter().chain(&imported.updated).cloned().collect();
+        app.store
+            .lists(&mut |source, _| {
+                done.insert(source);
+            })
+            .await?;
+        created.extend(imported.unchanged.iter().filter(|id| !done.contains(*id)).cloned());
+    }
+    let bar = progress::bar((created.len() + imported.updated.len()) as u64, "publishing", quiet);
+    publish::send(publisher.as_ref(), &created, MessageKind::BeanCreated, Lane::Live).await?;
+    publish::send(publisher.as_ref(), &imported.updated, MessageKind::BeanUpdated, Lane::Live)
+        .await?;
+    bar.finish_and_clear();
+    Ok((created.len() + imported.updated.len()) as u64)
+}
+
+/// Runs the actors until the queue is empty; `None` when it was empty already.
+async fn work(
+    session: &Session,
+    app: &App,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<RunSummary>> {
+    let depth = app.transport.depth().await.map_err(AppError::from)?;
+    let waiting = depth.live + depth.bulk + depth.retrying + depth.claimed.unwrap_or(0);
+    if waiting == 0 {
+        return Ok(None);
+    }
+    let bar = progress::bar(waiting, "computing", session.quiet);
+    let emptied = stop.child_token();
+    let parts = pipeline_parts(&session.config, app, RunLimits::default());
+    let watch = async {
+        let left = |left| bar.set_position(waiting.saturating_sub(left));
+        let result = wait_until_empty(app.transport.as_ref(), &emptied, left).await;
+        emptied.cancel();
+        result
+    };
+    let (summary, watched) = tokio::join!(pipeline::run(parts, emptied.clone()), watch);
+    bar.finish_and_clear();
+    watched.map_err(AppError::from)?;
+    Ok(Some(summary.map_err(AppError::from)?))
+}
