@@ -9,9 +9,20 @@ use crate::domain::ranking::SimilarList;
 use crate::domain::similarity::Explanation;
 use std::sync::Arc;
 
+mod base;
 mod builder;
+mod catalogue;
+mod column;
+mod compaction;
+mod delta;
+mod lexicon;
+mod query;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use builder::Builder;
+pub use catalogue::CatalogueIndex;
 
 /// A change of one bean: its new state, or `None` when it is gone.
 #[derive(Debug, Clone)]
