@@ -119,9 +119,7 @@ impl Layer {
         let value = match schema::find(known, &path) {
             Ok(Known::Leaf(default)) => typed(text, default),
             Ok(Known::Free) => Value::from(text),
-            Ok(Known::Section) if name == "score.aliases" => {
-                typed(text, &Value::from(Dict::new()))
-            }
+            Ok(Known::Section) if name == "score.aliases" => typed(text, &Value::from(Dict::new())),
             Ok(Known::Section) => {
                 let message = "is a section; name one of its settings".to_owned();
                 return self.problem(&name, &origin, message);
@@ -154,7 +152,8 @@ impl Layer {
                     self.text(path, content.trim_end_matches(['\r', '\n']), origin, known);
                 }
                 Err(error) => {
-                    let message = format!("the file {text} with the secret cannot be read: {error}");
+                    let message =
+                        format!("the file {text} with the secret cannot be read: {error}");
                     self.problem(secret, &origin, message);
                 }
             }

@@ -159,11 +159,8 @@ fn flags(sources: &Sources) -> Vec<(&'static str, String, &'static str)> {
 /// What is wrong with one value, taken by itself.
 fn check(leaf: &Leaf) -> Vec<ConfigProblem> {
     let key = leaf.key();
-    let problem = |key: String, message: String| ConfigProblem {
-        key,
-        origin: leaf.origin.clone(),
-        message,
-    };
+    let problem =
+        |key: String, message: String| ConfigProblem { key, origin: leaf.origin.clone(), message };
     if key == schema::DIMENSIONS
         && let Value::Array(_, dimensions) = &leaf.value
     {
@@ -172,7 +169,10 @@ fn check(leaf: &Leaf) -> Vec<ConfigProblem> {
             .enumerate()
             .flat_map(|(i, value)| check_dimension(value).into_iter().map(move |p| (i, p)))
             .map(|(i, (path, message))| {
-                problem(format!("{key}[{}]{}{path}", i + 1, if path.is_empty() { "" } else { "." }), message)
+                problem(
+                    format!("{key}[{}]{}{path}", i + 1, if path.is_empty() { "" } else { "." }),
+                    message,
+                )
             })
             .collect();
     }

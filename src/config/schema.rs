@@ -106,10 +106,7 @@ pub(super) fn leaves(known: &Dict) -> Vec<String> {
 }
 
 /// The candidate nearest to `word`, if near enough to be what was meant.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<String> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
     let distance = |candidate: &str| {
         let whole = strsim::normalized_damerau_levenshtein(word, candidate);
@@ -125,12 +122,7 @@ pub(super) fn nearest<'a>(
 
 /// Says which keys a dimension does not have; each with the nearest one.
 pub(super) fn unknown_in_dimension(given: &Dict) -> Vec<(String, Option<String>)> {
-    fn walk(
-        given: &Dict,
-        known: &Dict,
-        prefix: &str,
-        out: &mut Vec<(String, Option<String>)>,
-    ) {
+    fn walk(given: &Dict, known: &Dict, prefix: &str, out: &mut Vec<(String, Option<String>)>) {
         for (key, value) in given {
             let path = format!("{prefix}{key}");
             match (known.get(key), value) {

@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn a_password_is_hidden_wherever_it_stands_in_a_url() {
         assert_eq!(shown_url("postgres://u:pw@h:1/db"), "postgres://u:***@h:1/db");
-        assert_eq!(shown_url("postgres://h/db?user=u&password=pw"), "postgres://h/db?user=u&password=***");
+        assert_eq!(
+            shown_url("postgres://h/db?user=u&password=pw"),
+            "postgres://h/db?user=u&password=***"
+        );
         assert_eq!(shown_url("amqp://u@h/%2f"), "amqp://u@h/%2f");
         assert_eq!(shown_url("not a url:pw"), HIDDEN);
         assert_eq!(shown_url("sqlite:a/b.sqlite"), "sqlite:a/b.sqlite");

@@ -94,8 +94,7 @@ fn database(config: &Config, findings: &mut Findings) {
             show(database.log_retention)
         ),
     );
-    let (connections, workers) =
-        (database.max_connections.get(), config.pipeline.workers.get());
+    let (connections, workers) = (database.max_connections.get(), config.pipeline.workers.get());
     findings.expect(
         config.mode() == Mode::Embedded || connections as usize > workers,
         &["database.max_connections", "pipeline.workers"],
@@ -257,9 +256,10 @@ fn pipeline(config: &Config, findings: &mut Findings) {
         &["transport.prefetch", "pipeline.batch"],
         format!("{prefetch} cannot fill a batch of {batch}: give at least that, or 0"),
     );
-    for (key, value) in
-        [("pipeline.workers", pipeline.workers.get()), ("pipeline.scoring_threads", pipeline.scoring_threads)]
-    {
+    for (key, value) in [
+        ("pipeline.workers", pipeline.workers.get()),
+        ("pipeline.scoring_threads", pipeline.scoring_threads),
+    ] {
         let message = format!("{value} is not allowed: give at most 1024");
         findings.expect(value <= 1024, &[key], message);
     }

@@ -2,4 +2,7 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
+#![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
+
+mod config_loading;
 mod support;
