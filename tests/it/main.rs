@@ -4,5 +4,8 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod cli_catalogue;
+mod cli_demo;
+mod cli_usage;
 mod config_loading;
 mod support;

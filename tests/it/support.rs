@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each topic uses its own part")]
 
+pub mod command;
 pub mod databases;
 
 use std::future::Future;
