@@ -4,9 +4,10 @@
 
 use crate::config::{Config, ConfigErrors};
 use crate::index::{CatalogueIndex, IndexSnapshot, SimilarityIndex};
-use crate::pipeline::PipelineError;
 use crate::pipeline::freshness::Freshener;
+use crate::pipeline::{PipelineError, PipelineParts, PipelineSettings, RunLimits};
 use crate::store::{Store, StoreError};
+use crate::transport::codec::CodecSettings;
 use crate::transport::{Transport, TransportError};
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ impl App {
     /// [`AppError`] when one of them cannot be opened.
     pub async fn assemble(config: &Config) -> Result<Self, AppError> {
         let database = Database::open(config).await?;
-        let transport = open_transport(config, Some(&database))?;
+        let transport = open_transport(config, Some(&database)).await?;
         Ok(Self {
             store: database.store(),
             transport,
@@ -103,7 +104,35 @@ pub fn empty_index(config: &Config) -> Arc<dyn SimilarityIndex> {
 #[must_use]
 pub fn freshener(config: &Config, store: &Arc<dyn Store>) -> Arc<Freshener> {
     let catalogue: Arc<dyn crate::store::Catalogue> = store.clone();
-    Arc::new(Freshener::new(catalogue, empty_index(config)))
+    let settings = &config.catalogue;
+    Arc::new(
+        Freshener::new(catalogue, empty_index(config))
+            .configured(settings.refresh, settings.reload_interval),
+    )
+}
+
+/// What the pipeline needs, as the settings say.
+#[must_use]
+pub fn pipeline_parts(config: &Config, app: &App, limits: RunLimits) -> PipelineParts {
+    PipelineParts {
+        store: Arc::clone(&app.store),
+        transport: Arc::clone(&app.transport),
+        index: Arc::clone(&app.index),
+        settings: PipelineSettings {
+            pipeline: config.pipeline.clone(),
+            ladder: config.ladder(),
+            codec: CodecSettings {
+                accepted_types: config.transport.accepted_types.clone(),
+                ..CodecSettings::default()
+            },
+            unknown_type: config.transport.unknown_type,
+            grace: config.shutdown.grace,
+            max_rows: config.transaction.max_rows.get(),
+            refresh: config.catalogue.refresh,
+            reload_interval: config.catalogue.reload_interval,
+            limits,
+        },
+    }
 }
 
 /// Reads the catalogue into memory.

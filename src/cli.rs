@@ -154,6 +154,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if cli.global.output == Some(Output::Csv) && !matches!(cli.verb, Verb::Export(_)) {
+        let kind = clap::error::ErrorKind::ValueValidation;
+        return usage(&command().error(kind, "only `export` writes CSV; use table or json"));
+    }
     match cli.verb.run(&cli.global) {
         Ok(status) => status.into(),
         Err(error) => failure::report(&error).into(),

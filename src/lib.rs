@@ -6,9 +6,13 @@
 //! do. `docs/ARCHITECTURE.md` maps the house; imports go strictly downward through its layers.
 
 pub mod admin;
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod index;
+pub mod pipeline;
 pub mod resilience;
 pub mod store;
 pub mod telemetry;

@@ -2,8 +2,8 @@
 //!
 //! Decides: what is looked at, and what the findings come to. Never does: declare, migrate, write.
 
-use super::{AppError, Database, open_transport_to_look};
-use crate::config::{Config, Mode};
+use super::{AppError, Database, open_transport};
+use crate::config::{Config, Mode, Topology};
 use crate::store::{Finding, Severity, StoreError};
 use crate::transport::TransportError;
 
@@ -80,7 +80,7 @@ pub async fn all(config: &Config) -> Report {
         }
     };
     if let Some(database) = &database {
-        match database.findings(config).await {
+        match database.findings().await {
             Ok(findings) => report.findings.extend(findings),
             Err(error) => report.fail("database", &error),
         }
@@ -93,8 +93,12 @@ pub async fn all(config: &Config) -> Report {
 }
 
 async fn queue(config: &Config, database: Option<&Database>, report: &mut Report) {
+    let mut looking = config.clone();
+    if looking.transport.amqp.topology == Topology::Declare {
+        looking.transport.amqp.topology = Topology::Passive; // look, declare nothing
+    }
     let depth = async {
-        let transport = open_transport_to_look(config, database)?;
+        let transport = open_transport(&looking, database)?;
         transport.prepare().await?;
         let depth = transport.depth().await?;
         transport.close(config.shutdown.grace).await;
@@ -108,6 +112,12 @@ async fn queue(config: &Config, database: Option<&Database>, report: &mut Report
                 let message = format!("{} messages failed and wait for a decision", depth.failed);
                 report.say("queue.failed", Severity::Warning, message);
             }
+        }
+        Err(AppError::Transport(TransportError::Misconfigured(what)))
+            if config.transport.amqp.topology == Topology::Declare =>
+        {
+            let message = format!("{what}; `cupping run` declares what is missing");
+            report.say("queue", Severity::Warning, message);
         }
         Err(error) => report.fail("queue", &error),
     }

@@ -3,7 +3,9 @@
 //! Decides: which transport. Never does: consume.
 
 use super::{AppError, Database};
-use crate::config::{Config, Topology};
+use crate::config::{Config, Mode};
+use crate::transport::amqp::{AmqpSettings, AmqpTransport};
+use crate::transport::queue::{QueueSettings, QueueTransport};
 use crate::transport::{Transport, TransportError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,44 @@ use tokio_util::sync::CancellationToken;
 
 /// How often an emptying queue is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Opens the queue. A broker needs no database; a queue in a table needs the one it is in.
+///
+/// # Errors
+/// [`AppError`] when the settings cannot work.
+pub async fn open(
+    config: &Config,
+    database: Option<&Database>,
+) -> Result<Arc<dyn Transport>, AppError> {
+    if config.mode() == Mode::Broker {
+        let settings = AmqpSettings {
+            amqp: config.transport.amqp.clone(),
+            url: config.transport.url.clone(),
+            prefetch: config.prefetch(),
+            ladder: config.ladder(),
+        };
+        return Ok(Arc::new(AmqpTransport::new(settings)?));
+    }
+    let opened;
+    let database = match database {
+        Some(database) => database,
+        None => {
+            opened = Database::open(config).await?;
+            &opened
+        }
+    };
+    let settings = QueueSettings {
+        queue: config.transport.queue.clone(),
+        prefetch: usize::from(config.prefetch()),
+        ladder: config.ladder(),
+    };
+    Ok(Arc::new(match database {
+        Database::Sqlite(store) => {
+            QueueTransport::sqlite(store.write_pool(), store.read_pool(), settings)
+        }
+        Database::Postgres(store) => QueueTransport::postgres(store.pool_handle().clone(), settings),
+    }))
+}
 
 /// Waits until nothing is waiting, delayed or claimed, and tells `progress` how much is left.
 /// Failed messages do not count: nobody works on them.

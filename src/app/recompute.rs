@@ -4,12 +4,14 @@
 //! computed once more. Never does: take a shortcut; lists come from the same index and go through
 //! the same write protocol as those of messages.
 
-use crate::app::AppError;
+use super::{AppError, Database, freshener};
+use crate::config::Config;
 use crate::domain::bean::BeanId;
 use crate::domain::ranking::SimilarList;
 use crate::index::IndexSnapshot;
 use crate::pipeline::freshness::Freshener;
 use crate::resilience::backoff::Ladder;
+use crate::resilience::retryability::Retryability;
 use crate::store::{Store, StoreError, WriteBatch, WriteItem, WriteOutcome};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,21 @@ pub struct Recompute {
     pub max_rows: usize,
     /// Pauses after transient failures.
     pub ladder: Ladder,
+}
+
+/// A pass as the settings say.
+#[must_use]
+pub fn of(config: &Config, database: &Database) -> Recompute {
+    let store = database.store();
+    Recompute {
+        freshener: freshener(config, &store),
+        store,
+        fingerprint: config.fingerprint(),
+        batch: config.pipeline.batch.get(),
+        workers: config.pipeline.workers.get(),
+        max_rows: config.transaction.max_rows.get(),
+        ladder: config.ladder(),
+    }
 }
 
 /// What a pass came to.
@@ -277,7 +294,6 @@ impl Recompute {
 }
 
 fn may_pass(error: &StoreError) -> bool {
-    use crate::resilience::retryability::Retryability;
     matches!(error.retryability(), Retryability::Transient(_) | Retryability::OutcomeUnknown)
 }
 

@@ -3,11 +3,11 @@
 //! Decides: the order of starting and stopping. Never does: the actors' work.
 
 use super::{App, AppError, pipeline_parts, readiness::AppReadiness, signals, upkeep};
-use crate::admin::{self, AdminServer};
+use crate::admin;
 use crate::config::Config;
-use crate::pipeline::{self, RunLimits, RunSummary};
+use crate::pipeline::{self, PipelineHandle, RunLimits, RunSummary};
 use crate::store::StateCheck;
-use crate::telemetry::MetricsHandle;
+use crate::telemetry::metrics::MetricsHandle;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +37,11 @@ pub async fn run(
     let over = CancellationToken::new();
     let keep = config.database.log_retention;
     let upkeep = upkeep::start(Arc::clone(&app.store), keep, over.clone());
+    let numbers = tokio::spawn(options.numbers.clone().upkeep(over.clone()));
     let result = work(config, &app, options, &stop).await;
     over.cancel();
-    if upkeep.await.is_err() {
-        tracing::error!("the upkeep task ended in a panic");
+    if upkeep.await.is_err() || numbers.await.is_err() {
+        tracing::error!("an upkeep task ended in a panic");
     }
     app.transport.close(config.shutdown.grace).await;
     signals.abort();
@@ -57,15 +58,21 @@ async fn work(
     let handle = PipelineHandle::new();
     let readiness = Arc::new(AppReadiness::new(handle.clone()));
     let server = if config.admin.enabled {
-        Some(AdminServer::start(&config.admin, readiness, options.numbers).await?)
+        let server = admin::bind(config.admin.listen, options.numbers, readiness)?;
+        tracing::info!(address = %server.address, "admin server listening");
+        let handle = server.handle();
+        Some((handle, tokio::spawn(server.server)))
     } else {
         None
     };
     let parts = pipeline_parts(config, app, options.limits);
     tracing::info!(mode = config.mode().name(), "service started");
     let result = pipeline::run_with(parts, handle, stop.clone()).await;
-    if let Some(server) = server {
-        server.stop().await;
+    if let Some((handle, served)) = server {
+        handle.stop(true).await;
+        if !matches!(served.await, Ok(Ok(()))) {
+            tracing::error!("the admin server ended in an error");
+        }
     }
     let summary = result?;
     tracing::info!(

@@ -77,7 +77,7 @@ async fn demo(session: &Session) -> anyhow::Result<ExitStatus> {
     let summary = work(session, &app, &stop).await?;
     let took = began.elapsed();
     signals.abort();
-    let deadlocks = session.telemetry.metrics().total("cupping_deadlocks_total");
+    let deadlocks = deadlocks(&session.numbers.render());
     let shown = Shown { imported, published, reset, summary, took, deadlocks };
     showcase::report(session, &app, &shown, people).await?;
     app.transport.close(session.config.shutdown.grace).await;
@@ -135,4 +135,30 @@ async fn work(
     bar.finish_and_clear();
     watched.map_err(AppError::from)?;
     Ok(Some(summary.map_err(AppError::from)?))
+}
+
+/// Deadlocks of every relation, from the numbers an operator would read.
+fn deadlocks(numbers: &str) -> u64 {
+    let value = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter")]
+    let total = numbers
+        .lines()
+        .filter(|line| line.starts_with("cupping_deadlocks_total"))
+        .filter_map(value)
+        .sum::<f64>() as u64;
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlocks_of_every_relation_are_added() {
+        let numbers = "# TYPE cupping_deadlocks_total counter\n\
+            cupping_deadlocks_total{relation=\"a\"} 2\n\
+            cupping_deadlocks_total{relation=\"unknown\"} 1\ncupping_other 7\n";
+        assert_eq!(deadlocks(numbers), 3);
+        assert_eq!(deadlocks(""), 0);
+    }
 }

@@ -162,7 +162,7 @@ async fn announce(
     database: &Database,
     report: &ImportReport,
 ) -> anyhow::Result<u64> {
-    let transport = open_transport(&session.config, Some(database))?;
+    let transport = open_transport(&session.config, Some(database)).await?;
     transport.prepare().await.map_err(AppError::from)?;
     let publisher = transport.publisher();
     let (created, updated) = (&report.created, &report.updated);

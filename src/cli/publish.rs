@@ -5,10 +5,11 @@
 use super::session::Session;
 use super::{ExitStatus, Global, Output, failure::Told, output, progress};
 use crate::app::{AppError, Database, open_transport};
+use crate::config::Mode;
 use crate::domain::bean::BeanId;
 use crate::domain::message::MessageKind;
 use crate::store::Store;
-use crate::transport::{Lane, Outgoing, Publisher};
+use crate::transport::{Lane, Outgoing, Publisher, Transport};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::io::BufRead;
@@ -70,29 +71,46 @@ pub(crate) fn run(global: &Global, args: PublishArgs) -> anyhow::Result<ExitStat
 
 async fn publish(session: &Session, args: PublishArgs) -> anyhow::Result<ExitStatus> {
     let given = ids(&args.ids).context("nothing was published")?;
-    let database = Database::open(&session.config).await.context("nothing was published")?;
-    let transport = open_transport(&session.config, &database).context("nothing was published")?;
-    transport.prepare().await.map_err(AppError::from).context("nothing was published")?;
-    let publisher = transport.publisher();
     let kind = MessageKind::from(args.kind);
     let lane = if args.bulk { Lane::Bulk } else { Lane::Live };
-    let published = if args.all {
-        let store = database.store();
-        let bar = progress::bar(store.count().await?, "publishing", session.quiet);
-        let published = all(store.as_ref(), publisher, kind, lane, |n| bar.set_position(n)).await;
-        bar.finish_and_clear();
-        published?
-    } else {
+    let published = if args.all || session.config.mode() != Mode::Broker {
+        let database = Database::open(&session.config).await.context("nothing was published")?;
         let store = database.store();
         if let Some((id, why)) = given.iter().find_map(|id| Some((id, store.accepts(id).err()?))) {
-            let what = format!("{id:?} cannot be the id of a bean here: {why}");
+            let what = format!("{id} cannot be the id of a bean here: {why}");
             return Err(Told::new(ExitStatus::Failure, what, "nothing was published").into());
         }
-        send(publisher.as_ref(), &given, kind, lane).await?;
+        let transport = open(session, Some(&database)).await?;
+        let published = if args.all {
+            let bar = progress::bar(store.count().await?, "publishing", session.quiet);
+            let heard = |n| bar.set_position(n);
+            let published = all(store.as_ref(), transport.publisher(), kind, lane, heard).await;
+            bar.finish_and_clear();
+            published?
+        } else {
+            send(transport.publisher().as_ref(), &given, kind, lane).await?;
+            given.len() as u64
+        };
+        transport.close(session.config.shutdown.grace).await;
+        published
+    } else {
+        let transport = open(session, None).await?;
+        send(transport.publisher().as_ref(), &given, kind, lane).await?;
+        transport.close(session.config.shutdown.grace).await;
         given.len() as u64
     };
-    transport.close(session.config.shutdown.grace).await;
     said(session, published, kind, lane)
+}
+
+/// The queue, declared as configured.
+async fn open(
+    session: &Session,
+    database: Option<&Database>,
+) -> anyhow::Result<Arc<dyn Transport>> {
+    let transport =
+        open_transport(&session.config, database).await.context("nothing was published")?;
+    transport.prepare().await.map_err(AppError::from).context("nothing was published")?;
+    Ok(transport)
 }
 
 /// Publishes a message for every bean, page by page; `progress` hears how many are confirmed.

@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<ExitStatus>
     let session = Session::service(global)?;
     let options = Options {
         limits: RunLimits { messages: args.limit, time: args.time_limit },
-        numbers: session.telemetry.metrics(),
+        numbers: session.numbers.clone(),
     };
     let reread = session.reread();
     let summary =
@@ -36,4 +36,22 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<ExitStatus>
         output::json(&facts(&summary))?;
     }
     Ok(ExitStatus::Success)
+}
+
+fn facts(summary: &RunSummary) -> serde_json::Value {
+    serde_json::json!({
+        "received": summary.received,
+        "processed": summary.processed,
+        "unchanged": summary.unchanged,
+        "coalesced": summary.coalesced,
+        "acked": summary.acked,
+        "retried": summary.retried,
+        "failed": summary.failed,
+        "returned": summary.returned,
+        "lost": summary.lost,
+        "reruns": summary.reruns,
+        "latency_p50_ms": summary.latency_p50.as_secs_f64() * 1000.0,
+        "latency_p99_ms": summary.latency_p99.as_secs_f64() * 1000.0,
+        "seconds": summary.duration.as_secs_f64(),
+    })
 }

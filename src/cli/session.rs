@@ -5,9 +5,11 @@
 use super::{Global, LogFormatArg, Output};
 use crate::app::runtime;
 use crate::config::{Config, Loaded, LogFormat, Origin, Sources};
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::logging::{self, Form, LogHandle, LogSettings};
+use crate::telemetry::metrics::MetricsHandle;
 use anyhow::Context;
 use std::future::Future;
+use std::sync::Arc;
 
 /// How much is logged when nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +28,10 @@ pub(super) struct Session {
     pub(super) output: Option<Output>,
     /// Whether progress is unwelcome.
     pub(super) quiet: bool,
-    /// Logs and numbers.
-    pub(super) telemetry: Telemetry,
+    /// The numbers of this process.
+    pub(super) numbers: MetricsHandle,
+    /// Logging; writes out what waits when dropped.
+    log: Arc<LogHandle>,
     /// Where settings come from, to read them again.
     sources: Sources,
 }
@@ -52,13 +56,24 @@ impl Session {
 
     fn begin(sources: Sources, global: &Global, chatter: Chatter) -> anyhow::Result<Self> {
         let config = read(&sources, chatter)?;
-        let telemetry =
-            telemetry::init(&config.log, sources.no_color()).context("cannot begin logging")?;
+        let log = logging::init(&LogSettings {
+            filter: config.log.level.clone(),
+            form: match config.log.format {
+                LogFormat::Auto => Form::Auto,
+                LogFormat::Pretty => Form::Pretty,
+                LogFormat::Json => Form::Json,
+            },
+            colour: !sources.no_color(),
+        })
+        .context("cannot begin logging")?;
+        let numbers = MetricsHandle::install(Some(log.dropped_lines()))
+            .context("cannot begin counting")?;
         Ok(Self {
             config,
             output: global.output,
             quiet: global.quiet > 0,
-            telemetry,
+            numbers,
+            log: Arc::new(log),
             sources,
         })
     }
@@ -66,9 +81,9 @@ impl Session {
     /// Reads the settings again, as at the start of a service.
     pub(super) fn reread(&self) -> impl FnMut() + Send + 'static {
         let sources = self.sources.clone();
-        let level = self.telemetry.level();
+        let log = Arc::clone(&self.log);
         move || match read(&sources, Chatter::Service) {
-            Ok(config) => match level.set(&config.log.level) {
+            Ok(config) => match log.set_filter(&config.log.level) {
                 Ok(()) => tracing::info!(log.level = config.log.level, "settings read again"),
                 Err(error) => tracing::warn!(%error, "log level not changed"),
             },

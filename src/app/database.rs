@@ -1,0 +1,144 @@
+//! The database that the settings name.
+//!
+//! Decides: that the embedded database is created and migrated when opened, and PostgreSQL only by
+//! `cupping migrate`. Never does: read or write rows itself.
+
+use super::AppError;
+use crate::config::{Config, DatabaseTarget};
+use crate::store::import::CatalogueWriter;
+use crate::store::postgres::PostgresStore;
+use crate::store::settings::StoreSettings;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Finding, SimilarityStore, StateCheck, Store};
+use crate::txn::TxnOptions;
+use secrecy::ExposeSecret;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use crate::store::postgres::ROLES_SQL;
+
+/// A database that is open.
+#[derive(Clone)]
+pub enum Database {
+    /// A file.
+    Sqlite(Arc<SqliteStore>),
+    /// A server.
+    Postgres(Arc<PostgresStore>),
+}
+
+impl Database {
+    /// Opens it for work. The embedded file is created and migrated.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be opened.
+    pub async fn open(config: &Config) -> Result<Self, AppError> {
+        let database = Self::connect(config).await?;
+        if let Self::Sqlite(store) = &database {
+            store.migrate().await?;
+        }
+        Ok(database)
+    }
+
+    /// Opens it to look at it: `None` where the embedded file does not exist yet.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be opened.
+    pub async fn look(config: &Config) -> Result<Option<Self>, AppError> {
+        match config.database_target() {
+            DatabaseTarget::Sqlite(path) if !path.exists() => Ok(None),
+            _ => Ok(Some(Self::connect(config).await?)),
+        }
+    }
+
+    /// Creates or updates its tables; answers what was applied.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be opened or a right is missing.
+    pub async fn migrate(config: &Config) -> Result<Vec<String>, AppError> {
+        Ok(match Self::connect(config).await? {
+            Self::Sqlite(store) => store.migrate().await?,
+            Self::Postgres(store) => store.migrate().await?,
+        })
+    }
+
+    async fn connect(config: &Config) -> Result<Self, AppError> {
+        let settings = settings(config);
+        Ok(match config.database_target() {
+            DatabaseTarget::Sqlite(path) => {
+                create_directory(&path)?;
+                Self::Sqlite(Arc::new(SqliteStore::open(&path, settings).await?))
+            }
+            DatabaseTarget::Postgres(url) => {
+                let store = PostgresStore::connect(url.expose_secret(), settings).await?;
+                Self::Postgres(Arc::new(store))
+            }
+        })
+    }
+
+    /// Catalogue and lists.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as Arc<dyn Store>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// The catalogue, to write into.
+    #[must_use]
+    pub fn writer(&self) -> Arc<dyn CatalogueWriter> {
+        match self {
+            Self::Sqlite(store) => Arc::clone(store) as Arc<dyn CatalogueWriter>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn CatalogueWriter>,
+        }
+    }
+
+    /// Compares our state in it with the settings; see [`SimilarityStore::open_state`].
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be read or written.
+    pub async fn open_state(&self, config: &Config) -> Result<StateCheck, AppError> {
+        Ok(self.store().open_state(&config.fingerprint()).await?)
+    }
+
+    /// What is wrong with it, and what is right.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be read.
+    pub async fn findings(&self) -> Result<Vec<Finding>, AppError> {
+        Ok(match self {
+            Self::Sqlite(store) => store.check().await?,
+            Self::Postgres(store) => store.check().await?,
+        })
+    }
+}
+
+fn create_directory(file: &Path) -> Result<(), AppError> {
+    let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(directory).map_err(|source| AppError::DataDirectory {
+        path: directory.display().to_string(),
+        source,
+    })
+}
+
+fn settings(config: &Config) -> StoreSettings {
+    let transaction = &config.transaction;
+    StoreSettings {
+        catalogue: config.catalogue.clone(),
+        transaction: TxnOptions {
+            attempts: transaction.attempts.get(),
+            base_delay: transaction.base_delay,
+            multiplier: transaction.multiplier,
+            lock_timeout: transaction.lock_timeout,
+            statement_timeout: transaction.statement_timeout,
+            deadline: transaction.deadline,
+            ..TxnOptions::default()
+        },
+        max_connections: config.database.max_connections.get(),
+        acquire_timeout: config.database.acquire_timeout,
+        guarded: config.database.guarded,
+    }
+}
