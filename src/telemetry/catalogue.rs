@@ -162,12 +162,14 @@ fn transactions() -> Vec<Metric> {
         Reason::Connection,
         Reason::Overload,
     ];
+    let outcomes = ["committed", "failed", "exhausted", "abandoned", "unknown"];
     vec![
         metric(
             "cupping_transactions_total",
             Counter,
-            [label("name", &[WRITE]), label("outcome", &["committed", "failed"])],
-            "Units of work, by how they ended.",
+            [label("name", &[WRITE]), label("outcome", &outcomes)],
+            "Units of work, by how they ended: failed (for good), exhausted (out of attempts), \
+             abandoned (out of time), unknown (the connection broke in COMMIT).",
         ),
         metric(
             "cupping_transaction_retries_total",

@@ -7,5 +7,7 @@
 mod cli_catalogue;
 mod cli_demo;
 mod cli_usage;
+mod admin_server;
 mod config_loading;
+mod metrics_registered;
 mod support;
