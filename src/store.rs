@@ -14,9 +14,11 @@ pub mod error;
 pub mod import;
 pub mod mapping;
 pub mod postgres;
+pub mod settings;
 pub mod sqlite;
 
 pub use error::StoreError;
+pub use settings::StoreSettings;
 
 /// A point in the change log: what a reader has seen. Opaque; only the store that made it reads it.
 ///

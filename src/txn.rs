@@ -10,7 +10,7 @@
 //! let transactor = Transactor::new(pool);
 //! let names = std::sync::Arc::new(vec!["a".to_owned(), "b".to_owned()]);
 //! let rows = transactor
-//!     .run("rename", &TxnOptions::default(), work!([names] |tx| {
+//!     .run("rename", &TxnOptions::default(), work!([names] => |tx| {
 //!         let query = sqlx::query("UPDATE thing SET name = name || '!' WHERE name = ANY($1)");
 //!         let done = tx.execute(query.bind(names.as_slice())).await?;
 //!         Ok(done.rows_affected())

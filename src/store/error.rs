@@ -39,10 +39,6 @@ pub enum StoreError {
         /// What is allowed.
         message: String,
     },
-    /// The graph lock was not granted: somebody deletes beans from a database whose similarity
-    /// table has foreign keys. Work should pause; no attempt is counted.
-    #[error("beans are being deleted by another session (graph lock): {0}")]
-    GraphBusy(#[source] TxnError),
     /// The schema does not fit the mapping, or has not been migrated.
     #[error("{0}")]
     Schema(String),
@@ -53,7 +49,7 @@ impl StoreError {
     #[must_use]
     pub fn retryability(&self) -> Retryability {
         match self {
-            Self::Transaction(error) | Self::GraphBusy(error) => error.retryability(),
+            Self::Transaction(error) => error.retryability(),
             Self::Query { retryability, .. } => *retryability,
             Self::Data { .. } | Self::ImpossibleId { .. } | Self::Schema(_) => {
                 Retryability::Permanent
@@ -65,14 +61,15 @@ impl StoreError {
     /// is out of reach, or beans are being deleted under the graph lock.
     #[must_use]
     pub fn is_pause(&self) -> bool {
-        matches!(self, Self::GraphBusy(_)) || self.retryability().is_outage()
+        matches!(self, Self::Transaction(error) if error.is_pause())
+            || self.retryability().is_outage()
     }
 
     /// The SQLSTATE or code the database gave, where it did.
     #[must_use]
     pub fn code(&self) -> Option<String> {
         let database = match self {
-            Self::Transaction(error) | Self::GraphBusy(error) => return error.code(),
+            Self::Transaction(error) => return error.code(),
             Self::Query { source, .. } => source.as_database_error(),
             _ => None,
         };

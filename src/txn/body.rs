@@ -2,6 +2,8 @@
 //!
 //! Decides: how any error becomes a [`BodyError`]. Never does: judge whether to try again.
 
+use super::dialect::Dialect;
+use super::transaction::Tx;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -71,20 +73,36 @@ impl fmt::Debug for BodyError {
     }
 }
 
-/// Writes a transaction body: `work!([a, b] |tx| { … })`.
+/// Says what a closure is, so that it can be named before it is run. Used by [`crate::txn::work`].
+#[doc(hidden)]
+pub fn typed<DB, T, F>(body: F) -> F
+where
+    DB: Dialect,
+    F: for<'t> Fn(&'t mut Tx<DB>) -> BodyFuture<'t, T> + Send + Sync + 'static,
+{
+    body
+}
+
+/// Writes a transaction body: `work!([a, b] => |tx| { … })`.
 ///
-/// The named captures are cloned for each attempt (make them [`std::sync::Arc`]s); the block is
-/// async and returns `Result<T, BodyError>`. Without captures: `work!(|tx| { … })`.
+/// The named captures are cloned, for the body and for each attempt (make them
+/// [`std::sync::Arc`]s); the block is
+/// async and returns `Result<T, BodyError>`. Without captures: `work!(|tx| { … })`. A body that is
+/// not written straight into the call of `run` names its database: `work!([a] => |tx: Postgres| …)`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {
-    (|$tx:ident| $body:block) => {
-        move |$tx| ::std::boxed::Box::pin(async move $body)
+    (|$tx:ident $(: $db:ty)?| $body:block) => {
+        $crate::txn_work!([] => |$tx $(: $db)?| $body)
     };
-    ([$($capture:ident),* $(,)?] |$tx:ident| $body:block) => {
+    ([$($capture:ident),* $(,)?] => |$tx:ident: $db:ty| $body:block) => {
+        $crate::txn::body::typed::<$db, _, _>($crate::txn_work!([$($capture),*] => |$tx| $body))
+    };
+    ([$($capture:ident),* $(,)?] => |$tx:ident| $body:block) => {{
+        $(let $capture = ::std::clone::Clone::clone(&$capture);)*
         move |$tx| {
             $(let $capture = ::std::clone::Clone::clone(&$capture);)*
             ::std::boxed::Box::pin(async move $body)
         }
-    };
+    }};
 }

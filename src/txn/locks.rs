@@ -15,11 +15,9 @@ use std::time::Instant;
 
 /// FNV-1a, 64 bits: a fixed hash, the same in every release and on every machine.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The integer to lock for an id: FNV-1a (64 bits) of `namespace`, a zero byte, and `id`.

@@ -58,10 +58,8 @@ impl<DB: Dialect> Tx<DB> {
             Err(error) => {
                 // A database that could not grant the lock has not begun (SQLite); after any
                 // other error the connection is closed.
-                tx.open = !matches!(
-                    DB::classify(&error),
-                    Retryability::Transient(Reason::LockTimeout)
-                );
+                tx.open =
+                    !matches!(DB::classify(&error), Retryability::Transient(Reason::LockTimeout));
                 Err(error)
             }
         }

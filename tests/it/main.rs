@@ -4,10 +4,13 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod admin_server;
 mod cli_catalogue;
 mod cli_demo;
 mod cli_usage;
-mod admin_server;
 mod config_loading;
 mod metrics_registered;
 mod support;
+mod txn_cancellation;
+mod txn_core;
+mod txn_locks;

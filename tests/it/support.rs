@@ -51,3 +51,4 @@ where
         ticks.tick().await;
     }
 }
+pub mod metering;

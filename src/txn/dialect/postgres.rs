@@ -6,9 +6,9 @@ use super::{Dialect, Sent, executing, millis};
 use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::options::{Isolation, TxnOptions};
-use sqlx::Postgres;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
+use sqlx::{Postgres, Row};
 use std::time::Duration;
 
 /// The server ends a session that idles inside our transaction this long after the deadline.
@@ -78,9 +78,11 @@ impl Dialect for Postgres {
     }
 
     fn is_clean(connection: &mut Self::Connection) -> Sent<'_, bool> {
-        // Outside of a transaction each statement is its own, and both clocks are its start.
+        // Outside of a transaction each simple query is its own, and both clocks are its start.
+        // (Not so for a prepared statement: its transaction starts at Bind, the statement at
+        // Execute, and a healthy connection would look stale.)
         let query = "SELECT transaction_timestamp() = statement_timestamp()";
-        Box::pin(sqlx::query_scalar(query).fetch_one(connection))
+        Box::pin(async move { sqlx::raw_sql(query).fetch_one(connection).await?.try_get(0) })
     }
 
     executing!();

@@ -1,0 +1,202 @@
+//! `cupping check` on PostgreSQL: version, migrations, mapping, triggers, rights, settings.
+//!
+//! Decides: what is a problem and what only deserves a look. Never does: change anything.
+
+use super::PostgresStore;
+use super::migrate::{OLDEST, pending};
+use super::schema::{read_schema, server_version};
+use super::snapshot::failed;
+use crate::config::{CatalogueConfig, PipelineConfig, Refresh};
+use crate::store::mapping::{self, quote_qualified};
+use crate::store::{Finding, Severity, StoreError};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const RUN_MIGRATE: &str = "run `cupping migrate` as the owner of the tables";
+
+/// What a worker needs in the schema `cupping`.
+const OURS: [(&str, &str); 6] = [
+    ("change_log", "SELECT, INSERT, DELETE"),
+    ("source_state", "SELECT, INSERT, UPDATE, DELETE"),
+    ("state", "SELECT, INSERT, UPDATE, DELETE"),
+    ("note", "SELECT, INSERT, UPDATE, DELETE"),
+    ("queue_message", "SELECT, INSERT, UPDATE, DELETE"),
+    ("queue_failed", "SELECT, INSERT, UPDATE, DELETE"),
+];
+
+fn finding(subject: &str, severity: Severity, message: impl Into<String>) -> Finding {
+    Finding { subject: subject.to_owned(), severity, message: message.into() }
+}
+
+impl PostgresStore {
+    /// Looks at everything the store depends on, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    pub async fn check(&self) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        let (number, version) = server_version(&self.pool).await?;
+        findings.push(if number < OLDEST {
+            let message = format!("PostgreSQL {version} is too old; 15 or later is needed");
+            finding("database.version", Severity::Problem, message)
+        } else {
+            finding("database.version", Severity::Ok, format!("PostgreSQL {version}"))
+        });
+        let catalogue = &self.settings.catalogue;
+        let schema = read_schema(&self.pool, &catalogue.schema).await?;
+        let mapped = mapping::check(catalogue, &schema);
+        if mapped.iter().all(|found| found.severity != Severity::Problem) {
+            let message = format!("every table and column is there ({})", catalogue.schema);
+            findings.push(finding("catalogue", Severity::Ok, message));
+        }
+        findings.extend(mapped);
+        findings.extend(self.check_migrations().await?);
+        let ours: Vec<(String, &str)> =
+            OURS.iter().map(|(table, rights)| (format!("cupping.{table}"), *rights)).collect();
+        let theirs = rights_on_catalogue(catalogue, schema.tables.keys());
+        findings.extend(self.check_rights(theirs.into_iter().chain(ours).collect()).await?);
+        findings.extend(self.check_server_settings().await?);
+        Ok(findings)
+    }
+
+    async fn check_migrations(&self) -> Result<Vec<Finding>, StoreError> {
+        let migrations = "database.migrations";
+        let pending = pending(&self.pool).await?;
+        if !pending.is_empty() {
+            let message = format!("not applied: {}; {RUN_MIGRATE}", pending.join(", "));
+            return Ok(vec![finding(migrations, Severity::Problem, message)]);
+        }
+        let mut findings = vec![finding(migrations, Severity::Ok, "up to date")];
+        let subject = "database.triggers";
+        let difference = self.trigger_difference().await?;
+        let missing: Vec<String> =
+            difference.missing.iter().map(|t| format!("{}.{}", t.table, t.name)).collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "missing, so changes go unnoticed: {}; {RUN_MIGRATE}, or set catalogue.refresh = \
+                 \"reload\"",
+                missing.join(", ")
+            );
+            findings.push(finding(subject, Severity::Problem, message));
+        }
+        if !difference.disabled.is_empty() {
+            let message = format!(
+                "disabled, so changes go unnoticed: {}; ALTER TABLE … ENABLE TRIGGER",
+                difference.disabled.join(", ")
+            );
+            findings.push(finding(subject, Severity::Problem, message));
+        }
+        if !difference.surplus.is_empty() {
+            let message = format!("left over from another mapping; {RUN_MIGRATE} to drop them");
+            findings.push(finding(subject, Severity::Warning, message));
+        }
+        if missing.is_empty() && difference.disabled.is_empty() {
+            let message = match self.settings.catalogue.refresh {
+                Refresh::Log => "changes are logged",
+                Refresh::Reload => "none needed: the catalogue is reloaded on an interval",
+            };
+            findings.push(finding(subject, Severity::Ok, message));
+        }
+        Ok(findings)
+    }
+
+    /// Rights on tables; those that do not exist are reported elsewhere.
+    async fn check_rights(&self, wanted: Vec<(String, &str)>) -> Result<Vec<Finding>, StoreError> {
+        let (tables, rights): (Vec<String>, Vec<String>) = wanted
+            .into_iter()
+            .flat_map(|(table, rights)| {
+                rights.split(", ").map(move |right| (table.clone(), right.to_owned()))
+            })
+            .unzip();
+        let lacking: Vec<(String, String)> = sqlx::query_as(
+            "SELECT name, string_agg(wish, ', ') \
+             FROM unnest($1::text[], $2::text[]) AS wanted (name, wish) \
+             WHERE to_regclass(name) IS NOT NULL \
+               AND NOT has_table_privilege(to_regclass(name), wish) \
+             GROUP BY name ORDER BY name",
+        )
+        .bind(tables)
+        .bind(rights)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("reading the rights of this role"))?;
+        let subject = "database.rights";
+        if lacking.is_empty() {
+            return Ok(vec![finding(subject, Severity::Ok, "the worker may do what it must")]);
+        }
+        let report = |(table, rights): (String, String)| {
+            let message = format!(
+                "this role lacks {rights} on {table}; grant it, or give the role cupping_worker \
+                 (migrations/postgres/roles.sql)"
+            );
+            finding(subject, Severity::Problem, message)
+        };
+        Ok(lacking.into_iter().map(report).collect())
+    }
+
+    async fn check_server_settings(&self) -> Result<Vec<Finding>, StoreError> {
+        let (deadlock_ms, locks): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT setting::bigint FROM pg_catalog.pg_settings \
+                     WHERE name = 'deadlock_timeout'), \
+                    current_setting('max_locks_per_transaction')::bigint \
+                    * (current_setting('max_connections')::bigint \
+                       + current_setting('max_prepared_transactions')::bigint)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failed("reading the server's settings"))?;
+        let mut findings = Vec::new();
+        let deadlock_timeout = Duration::from_millis(deadlock_ms.unsigned_abs());
+        if self.lock_timeout() <= deadlock_timeout {
+            let message = format!(
+                "{:?} is not above the server's deadlock_timeout ({deadlock_timeout:?}): a \
+                 deadlock would be reported as a lock timeout; raise it",
+                self.lock_timeout()
+            );
+            findings.push(finding("transaction.lock_timeout", Severity::Warning, message));
+        }
+        let connections = u64::from(self.settings.max_connections.max(1));
+        let sources = locks.unsigned_abs() / 2 / connections;
+        let batch = PipelineConfig::default().batch.get() as u64;
+        let (severity, advice) = if sources < batch {
+            (Severity::Warning, "; raise max_locks_per_transaction, or lower pipeline.batch")
+        } else {
+            (Severity::Ok, "")
+        };
+        let message = format!(
+            "half of the server's lock table holds batches of {sources} sources on each of \
+             {connections} connections{advice}"
+        );
+        findings.push(finding("pipeline.batch", severity, message));
+        Ok(findings)
+    }
+}
+
+/// The rights a worker needs on the mapped tables that exist.
+fn rights_on_catalogue<'n>(
+    catalogue: &CatalogueConfig,
+    existing: impl Iterator<Item = &'n String>,
+) -> Vec<(String, &'static str)> {
+    let mut read = BTreeSet::from([catalogue.bean_table.as_str()]);
+    for dimension in &catalogue.dimensions {
+        read.extend(dimension.join.as_ref().map(|join| join.table.as_str()));
+        read.extend(dimension.text.as_ref().map(|text| text.table.as_str()));
+        if let Some(values) = &dimension.values {
+            read.insert(&values.table);
+            read.extend(values.parents.as_ref().map(|parents| parents.table.as_str()));
+        }
+    }
+    let lists = catalogue.similarity.table.as_str();
+    existing
+        .filter_map(|table| {
+            let rights = if table == lists {
+                "SELECT, INSERT, DELETE"
+            } else if read.contains(table.as_str()) {
+                "SELECT"
+            } else {
+                return None;
+            };
+            Some((quote_qualified(&catalogue.schema, table), rights))
+        })
+        .collect()
+}
