@@ -185,11 +185,8 @@ impl Transport for QueueTransport {
 
 /// Listens for publishes of other processes; a failure leaves the polling.
 async fn listen(parts: Arc<SourceParts>) {
-    const PAUSE: EqualJitter = EqualJitter {
-        base: Duration::from_secs(1),
-        multiplier: 2.0,
-        cap: Duration::from_secs(30),
-    };
+    const PAUSE: EqualJitter =
+        EqualJitter { base: Duration::from_secs(1), multiplier: 2.0, cap: Duration::from_secs(30) };
     let shared = &parts.shared;
     let news = || shared.wake();
     for failures in 1.. {

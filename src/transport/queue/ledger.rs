@@ -84,11 +84,6 @@ impl Ledger {
         self.freed.notify_one();
     }
 
-    /// Whether rows may be claimed which the ledger does not know.
-    pub(super) fn is_unclear(&self) -> bool {
-        self.unclear.load(Ordering::Acquire)
-    }
-
     /// Takes the note; the caller settles it, or notes it again.
     pub(super) fn take_unclear(&self) -> bool {
         self.unclear.swap(false, Ordering::AcqRel)
@@ -145,7 +140,7 @@ mod tests {
         assert_eq!(ledger.held(), (vec![7, 8], vec!["a".to_owned(), "b".to_owned()]));
         one.clear();
         assert_eq!(ledger.count(), PerLane { live: 0, bulk: 1 });
-        assert!(!ledger.is_unclear());
+        assert!(!ledger.take_unclear());
         drop(two);
         assert!(ledger.is_empty());
         assert!(ledger.take_unclear());

@@ -222,8 +222,7 @@ impl QueueTable for PostgresTable {
         if self.pool.options().get_max_connections() < 2 {
             return std::future::pending().await;
         }
-        let mut listener =
-            PgListener::connect_with(&self.pool).await.map_err(failure::postgres)?;
+        let mut listener = PgListener::connect_with(&self.pool).await.map_err(failure::postgres)?;
         listener.listen(CHANNEL).await.map_err(failure::postgres)?;
         loop {
             news();

@@ -19,11 +19,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 /// First pause of an idle queue; it doubles up to the poll interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Pauses while the database is out of reach.
-const OUTAGE: EqualJitter = EqualJitter {
-    base: Duration::from_millis(100),
-    multiplier: 2.0,
-    cap: Duration::from_secs(5),
-};
+const OUTAGE: EqualJitter =
+    EqualJitter { base: Duration::from_millis(100), multiplier: 2.0, cap: Duration::from_secs(5) };
 
 struct Pump {
     parts: Arc<SourceParts>,
@@ -37,12 +34,8 @@ struct Pump {
 pub(super) async fn pump(parts: Arc<SourceParts>) {
     let mut news = parts.shared.news.subscribe();
     let mut failures = 0;
-    let mut pump = Pump {
-        parts: parts.clone(),
-        dry: PerLane::default(),
-        recheck: None,
-        pause: FIRST_PAUSE,
-    };
+    let mut pump =
+        Pump { parts: parts.clone(), dry: PerLane::default(), recheck: None, pause: FIRST_PAUSE };
     while !parts.stop.is_cancelled() {
         news.mark_unchanged();
         let round = pump.round().await;

@@ -8,7 +8,8 @@ use super::failure;
 use super::ledger::Slot;
 use super::table::{FailedRow, RawHeaders, RetryRow};
 use crate::telemetry::events;
-use crate::transport::{Failure, Settle, Settled, TransportError};
+use crate::transport::settlement::Settled;
+use crate::transport::{Failure, Settle, TransportError};
 use crate::txn::ticket::Ticket;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -23,12 +24,7 @@ pub(super) struct RowSettlement {
 }
 
 impl RowSettlement {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        slot: Slot,
-        headers: RawHeaders,
-        attempt: u32,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, slot: Slot, headers: RawHeaders, attempt: u32) -> Self {
         Self { shared, slot, headers, attempt }
     }
 

@@ -219,6 +219,9 @@ mod tests {
     #[test]
     fn delays_are_rounded_up_to_milliseconds() {
         assert_eq!(duration_ms(Duration::from_micros(1500)), 2);
-        assert_eq!(from_unix_ms(unix_ms(from_unix_ms(1_700_000_000_123))), from_unix_ms(1_700_000_000_123));
+        assert_eq!(
+            from_unix_ms(unix_ms(from_unix_ms(1_700_000_000_123))),
+            from_unix_ms(1_700_000_000_123)
+        );
     }
 }

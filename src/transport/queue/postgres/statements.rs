@@ -3,7 +3,8 @@
 //! Decides: their text, which is constant, so that each is prepared once a connection.
 //! Never does: run them.
 
-pub(super) const VERIFY: &str = "SELECT m.id FROM cupping.queue_message m, cupping.queue_failed f LIMIT 0";
+pub(super) const VERIFY: &str =
+    "SELECT m.id FROM cupping.queue_message m, cupping.queue_failed f LIMIT 0";
 
 // MATERIALIZED: without it a join may run the locking subquery again and claim beyond the limit.
 pub(super) const CLAIM: &str = "
@@ -59,7 +60,8 @@ pub(super) const EXPIRE: &str = "
 
 pub(super) const ACK: &str = "DELETE FROM cupping.queue_message WHERE id = $1 AND claim = $2";
 
-pub(super) const TICKET: &str = "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2";
+pub(super) const TICKET: &str =
+    "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2";
 
 pub(super) const RETRY: &str = "
     UPDATE cupping.queue_message SET claim = NULL, claimed_until = NULL, crash_count = 0,

@@ -3,7 +3,8 @@
 //! Decides: their text, which is constant, so that each is prepared once a connection.
 //! Never does: run them.
 
-pub(super) const VERIFY: &str = "SELECT m.id FROM cupping_queue_message m, cupping_queue_failed f LIMIT 0";
+pub(super) const VERIFY: &str =
+    "SELECT m.id FROM cupping_queue_message m, cupping_queue_failed f LIMIT 0";
 
 pub(super) const CLAIM: &str = "
     UPDATE cupping_queue_message SET claim = ?1, claimed_until = ?2
