@@ -1,0 +1,169 @@
+//! The first stage: takes deliveries from the source, reads them, hands them on.
+//!
+//! Decides: that what cannot be read goes to the failed queue at once; when the limit of messages
+//! is reached. Never does: merge, order, or hold deliveries.
+
+use super::disposition::{Facts, Fault};
+use super::fates::fate;
+use super::messages::{Arrived, Decided, Fate, Held, IntakeEnded, Settling};
+use super::progress::count;
+use super::shared::Shared;
+use super::stage::{Obituary, Slot};
+use super::PipelineError;
+use crate::config::UnknownType;
+use crate::domain::message::BeanMessage;
+use crate::telemetry::events;
+use crate::transport::codec::{self, DecodeError};
+use crate::transport::{Delivery, Envelope, TransportError};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Takes and reads deliveries. Its pump is a task of its own; it ends with the actor.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    dispatcher: Arc<Slot<Arrived>>,
+    settler: Arc<Slot<Decided>>,
+    /// Stops the pump when the actor is gone.
+    pump: Option<DropGuard>,
+    _obituary: Obituary,
+}
+
+impl Receiver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        dispatcher: Arc<Slot<Arrived>>,
+        settler: Arc<Slot<Decided>>,
+        obituary: Obituary,
+    ) -> Self {
+        Self { shared, dispatcher, settler, pump: None, _obituary: obituary }
+    }
+}
+
+impl Actor for Receiver {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1);
+        let stop = self.shared.intake.child_token();
+        self.pump = Some(stop.clone().drop_guard());
+        let pump = Pump {
+            shared: Arc::clone(&self.shared),
+            dispatcher: Arc::clone(&self.dispatcher),
+            settler: Arc::clone(&self.settler),
+            stop,
+        };
+        let me = ctx.address();
+        self.shared.spawn(async move {
+            let ended = match AssertUnwindSafe(pump.run()).catch_unwind().await {
+                Ok(Ok(())) => IntakeEnded::Stopped,
+                Ok(Err(error)) => IntakeEnded::Refused(error),
+                Err(_) => IntakeEnded::Broken,
+            };
+            if me.send(ended).await.is_err() {
+                tracing::debug!("the receiver is gone; its pump has ended");
+            }
+        });
+    }
+}
+
+impl Handler<IntakeEnded> for Receiver {
+    type Result = ();
+
+    fn handle(&mut self, ended: IntakeEnded, ctx: &mut Self::Context) {
+        match ended {
+            IntakeEnded::Stopped if self.shared.intake.is_cancelled() => {
+                self.shared.intake_ended.cancel();
+            }
+            IntakeEnded::Refused(error) => {
+                self.shared.fail(PipelineError::Transport(error));
+                self.shared.intake_ended.cancel();
+            }
+            // The supervisor starts a new receiver, with a new source.
+            IntakeEnded::Stopped | IntakeEnded::Broken => ctx.stop(),
+        }
+    }
+}
+
+/// The loop that takes deliveries.
+struct Pump {
+    shared: Arc<Shared>,
+    dispatcher: Arc<Slot<Arrived>>,
+    settler: Arc<Slot<Decided>>,
+    stop: CancellationToken,
+}
+
+impl Pump {
+    async fn run(self) -> Result<(), TransportError> {
+        let mut source = self.shared.transport.source(self.stop.clone()).await?;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.shared.gate.opened() => {}
+            }
+            let Some(delivery) = source.next().await? else { return Ok(()) };
+            #[cfg(test)]
+            self.shared.trip("receiver");
+            if self.stop.is_cancelled() {
+                self.settle(delivery, None, Fate::HandBack).await;
+            } else {
+                self.take(delivery).await;
+            }
+        }
+    }
+
+    async fn take(&self, delivery: Delivery) {
+        let received = &self.shared.counters().received;
+        count(received);
+        let limit = self.shared.settings.limits.messages;
+        if limit.is_some_and(|limit| received.load(Relaxed) >= limit) {
+            self.shared.intake.cancel();
+        }
+        let arrived = Instant::now();
+        match self.read(&delivery.envelope) {
+            Ok(message) => {
+                events::message_received(message.kind.name());
+                self.dispatcher.send(Arrived(Held { delivery, message, arrived })).await;
+            }
+            Err(facts) => {
+                events::message_received("unknown");
+                let fate = fate(&facts, &delivery, &self.shared.settings.ladder);
+                self.settle(delivery, Some(arrived), fate).await;
+            }
+        }
+    }
+
+    /// Reads a message, and checks that its bean could exist in this catalogue.
+    fn read(&self, envelope: &Envelope) -> Result<BeanMessage, Facts> {
+        let settings = &self.shared.settings;
+        let facts = |fault, class: &str, message| Facts {
+            fault,
+            class: class.into(),
+            sqlstate: None,
+            message,
+        };
+        let message = codec::decode(envelope, &settings.codec).map_err(|error| {
+            let ignored = settings.unknown_type == UnknownType::Ignore;
+            let fault = match error {
+                DecodeError::UnknownKind { .. } => Fault::UnknownKind { ignored },
+                _ => Fault::Unreadable,
+            };
+            facts(fault, error.class(), error.to_string())
+        })?;
+        self.shared
+            .store
+            .accepts(&message.bean)
+            .map_err(|why| facts(Fault::Unreadable, "impossible_id", why))?;
+        Ok(message)
+    }
+
+    async fn settle(&self, delivery: Delivery, arrived: Option<Instant>, fate: Fate) {
+        let arrived = arrived.unwrap_or_else(Instant::now);
+        let settlings = vec![Settling { delivery, bean: None, arrived, fate }];
+        self.settler.send(Decided { settlings, guards: Vec::new() }).await;
+    }
+}
