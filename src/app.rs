@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub mod check;
 mod database;
+pub mod import;
 pub mod lookup;
 mod queue;
 mod readiness;

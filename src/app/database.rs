@@ -10,7 +10,6 @@ use crate::store::postgres::PostgresStore;
 use crate::store::settings::StoreSettings;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Finding, SimilarityStore, StateCheck, Store};
-use crate::txn::TxnOptions;
 use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +61,7 @@ impl Database {
     }
 
     async fn connect(config: &Config) -> Result<Self, AppError> {
-        let settings = settings(config);
+        let settings = StoreSettings::from_config(config);
         Ok(match config.database_target() {
             DatabaseTarget::Sqlite(path) => {
                 create_directory(&path)?;
@@ -122,23 +121,4 @@ fn create_directory(file: &Path) -> Result<(), AppError> {
         path: directory.display().to_string(),
         source,
     })
-}
-
-fn settings(config: &Config) -> StoreSettings {
-    let transaction = &config.transaction;
-    StoreSettings {
-        catalogue: config.catalogue.clone(),
-        transaction: TxnOptions {
-            attempts: transaction.attempts.get(),
-            base_delay: transaction.base_delay,
-            multiplier: transaction.multiplier,
-            lock_timeout: transaction.lock_timeout,
-            statement_timeout: transaction.statement_timeout,
-            deadline: transaction.deadline,
-            ..TxnOptions::default()
-        },
-        max_connections: config.database.max_connections.get(),
-        acquire_timeout: config.database.acquire_timeout,
-        guarded: config.database.guarded,
-    }
 }

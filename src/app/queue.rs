@@ -24,7 +24,7 @@ pub async fn open(
 ) -> Result<Arc<dyn Transport>, AppError> {
     if config.mode() == Mode::Broker {
         let settings = AmqpSettings {
-            amqp: config.transport.amqp.clone(),
+            config: config.transport.amqp.clone(),
             url: config.transport.url.clone(),
             prefetch: config.prefetch(),
             ladder: config.ladder(),

@@ -5,13 +5,11 @@
 
 use super::session::Session;
 use super::{ExitStatus, Global, Output, output, progress, publish, showcase};
-use crate::app::{App, AppError, pipeline_parts, signals, wait_until_empty};
+use crate::app::{App, AppError, import, pipeline_parts, signals, wait_until_empty};
 use crate::domain::bean::BeanId;
-use crate::domain::message::MessageKind;
 use crate::pipeline::{self, RunLimits, RunSummary};
 use crate::store::StateCheck;
 use crate::store::import::ImportReport;
-use crate::transport::Lane;
 use clap::Args;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -63,11 +61,16 @@ async fn demo(session: &Session) -> anyhow::Result<ExitStatus> {
 
     let announced = app.store.note(NOTE).await?.is_some() && reset.is_none();
     app.store.set_note(NOTE, None).await?;
-    let imported = app.database.import_sample().await?;
+    let (mut imported, all) = import::sample(&app.database).await?;
     if people {
-        showcase::catalogue(&imported)?;
+        showcase::catalogue(&imported.report)?;
     }
-    let published = announce(&app, &imported, announced, session.quiet).await?;
+    if !announced {
+        imported.created.extend(without_list(&app, all).await?);
+    }
+    let publisher = app.transport.publisher();
+    let published =
+        publish::changes(publisher.as_ref(), &imported.created, &imported.changed).await?;
     app.store.set_note(NOTE, Some("announced")).await?;
     if people {
         showcase::messages(published, reset.as_deref())?;
@@ -78,37 +81,21 @@ async fn demo(session: &Session) -> anyhow::Result<ExitStatus> {
     let took = began.elapsed();
     signals.abort();
     let deadlocks = deadlocks(&session.numbers.render());
-    let shown = Shown { imported, published, reset, summary, took, deadlocks };
+    let shown = Shown { imported: imported.report, published, reset, summary, took, deadlocks };
     showcase::report(session, &app, &shown, people).await?;
     app.transport.close(session.config.shutdown.grace).await;
     Ok(if stop.is_cancelled() { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
-/// Publishes what is new or changed; and, unless an earlier demo got as far as that, whatever has
-/// no list yet.
-async fn announce(
-    app: &App,
-    imported: &ImportReport,
-    announced: bool,
-    quiet: bool,
-) -> anyhow::Result<u64> {
-    let publisher = app.transport.publisher();
-    let mut created: Vec<BeanId> = imported.created.clone();
-    if !announced {
-        let mut done: HashSet<BeanId> = created.iter().chain(&imported.updated).cloned().collect();
-        app.store
-            .lists(&mut |source, _| {
-                done.insert(source);
-            })
-            .await?;
-        created.extend(imported.unchanged.iter().filter(|id| !done.contains(*id)).cloned());
-    }
-    let bar = progress::bar((created.len() + imported.updated.len()) as u64, "publishing", quiet);
-    publish::send(publisher.as_ref(), &created, MessageKind::BeanCreated, Lane::Live).await?;
-    publish::send(publisher.as_ref(), &imported.updated, MessageKind::BeanUpdated, Lane::Live)
+/// Beans that have no stored list; asked for unless an earlier demo published for all of them.
+async fn without_list(app: &App, all: Vec<BeanId>) -> anyhow::Result<Vec<BeanId>> {
+    let mut listed = HashSet::new();
+    app.store
+        .lists(&mut |source, _| {
+            listed.insert(source);
+        })
         .await?;
-    bar.finish_and_clear();
-    Ok((created.len() + imported.updated.len()) as u64)
+    Ok(all.into_iter().filter(|id| !listed.contains(id)).collect())
 }
 
 /// Runs the actors until the queue is empty; `None` when it was empty already.

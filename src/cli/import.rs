@@ -6,17 +6,16 @@
 use super::failure::Told;
 use super::session::Session;
 use super::{ExitStatus, Global, Output, output, progress, publish};
+use crate::app::import::{Imported, Importer, SAMPLE};
 use crate::app::{AppError, Database, open_transport};
-use crate::domain::message::MessageKind;
-use crate::store::import::{
-    ImportRecord, ImportReport, LineError, SAMPLE, read_csv, read_json_lines,
-};
-use crate::transport::Lane;
+use crate::store::import::{ImportRecord, ImportReport, LineError, csv_records, json_lines};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::mpsc;
 
 /// Records imported in one go.
@@ -60,7 +59,8 @@ enum Format {
     Csv,
 }
 
-type Line = Result<ImportRecord, LineError>;
+/// A record with the number of its line, or what is wrong with the line.
+type Line = Result<(u64, ImportRecord), LineError>;
 
 /// Imports.
 pub(crate) fn run(global: &Global, args: ImportArgs) -> anyhow::Result<ExitStatus> {
@@ -69,26 +69,30 @@ pub(crate) fn run(global: &Global, args: ImportArgs) -> anyhow::Result<ExitStatu
 }
 
 async fn import(session: &Session, args: ImportArgs) -> anyhow::Result<ExitStatus> {
-    let lines = open(&args)?;
+    let mut lines = open(&args)?;
     let database = Database::open(&session.config).await?;
+    let store = database.store();
+    let allowed = |(line, record): (u64, ImportRecord)| match store.accepts(&record.id) {
+        Ok(()) => Ok(record),
+        Err(why) => Err(LineError { line, reason: format!("the id {}: {why}", record.id) }),
+    };
+    if args.strict {
+        lines = strictly(lines, &allowed).await?;
+    }
     let bar = progress::spinner("importing", session.quiet);
-    let result = if args.strict { strictly(lines).await } else { Ok(lines) };
-    let mut lines = result?;
-    let writer = database.writer();
-    writer.seed(&crate::domain::seed::builtin_taxonomy()).await?;
-    let mut total = ImportReport::default();
+    let mut importer = Importer::begin(&database).await?;
     let mut bad = Vec::new();
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let line = lines.recv().await;
         let ended = line.is_none();
-        match line {
+        match line.map(|line| line.and_then(&allowed)) {
             Some(Ok(record)) => chunk.push(record),
             Some(Err(error)) => bad.push(error),
             None => {}
         }
         if chunk.len() == CHUNK || (ended && !chunk.is_empty()) {
-            total.merge(writer.import(&chunk).await?);
+            importer.take(&chunk).await?;
             bar.inc(chunk.len() as u64);
             chunk.clear();
         }
@@ -97,17 +101,22 @@ async fn import(session: &Session, args: ImportArgs) -> anyhow::Result<ExitStatu
         }
     }
     bar.finish_and_clear();
-    let published = if args.publish { announce(session, &database, &total).await? } else { 0 };
-    said(session, &args, &total, &bad, published)?;
-    let nothing = total.created.is_empty() && total.updated.is_empty() && total.unchanged.is_empty();
+    let done = importer.end();
+    let published = if args.publish { announce(session, &database, &done).await? } else { 0 };
+    said(session, &args, &done.report, &bad, published)?;
+    let report = &done.report;
+    let nothing = report.created + report.updated + report.unchanged == 0;
     Ok(if nothing && !bad.is_empty() { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
 /// Reads everything first; a bad line ends it before anything is written.
-async fn strictly(mut lines: mpsc::Receiver<Line>) -> anyhow::Result<mpsc::Receiver<Line>> {
+async fn strictly(
+    mut lines: mpsc::Receiver<Line>,
+    allowed: impl Fn((u64, ImportRecord)) -> Result<ImportRecord, LineError>,
+) -> anyhow::Result<mpsc::Receiver<Line>> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     while let Some(line) = lines.recv().await {
-        match line {
+        match line.and_then(|(line, record)| Ok((line, allowed((line, record))?))) {
             Ok(record) => good.push(record),
             Err(error) => bad.push(error),
         }
@@ -125,7 +134,7 @@ async fn strictly(mut lines: mpsc::Receiver<Line>) -> anyhow::Result<mpsc::Recei
 /// Opens what is to be read; a thread of its own reads it.
 fn open(args: &ImportArgs) -> anyhow::Result<mpsc::Receiver<Line>> {
     let Some(path) = &args.file else {
-        return Ok(feed(read_json_lines(SAMPLE.as_bytes())));
+        return Ok(feed(numbered_json(SAMPLE.as_bytes())));
     };
     let format = args.format.unwrap_or_else(|| by_extension(path));
     let input: Box<dyn BufRead + Send> = if path.as_os_str() == "-" {
@@ -135,14 +144,62 @@ fn open(args: &ImportArgs) -> anyhow::Result<mpsc::Receiver<Line>> {
         Box::new(BufReader::new(file))
     };
     Ok(match format {
-        Format::Jsonl => feed(read_json_lines(input)),
-        Format::Csv => feed(read_csv(input)),
+        Format::Jsonl => feed(numbered_json(input)),
+        // Line 1 is the header.
+        Format::Csv => feed(
+            csv_records(input).zip(2..).map(|(row, line)| row.map(|record| (line, record))),
+        ),
     })
 }
 
 fn by_extension(path: &Path) -> Format {
     let csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     if csv { Format::Csv } else { Format::Jsonl }
+}
+
+/// JSON lines, each with its number: the reader skips blank lines, so lines are counted as read.
+fn numbered_json<R: BufRead + Send + 'static>(input: R) -> impl Iterator<Item = Line> + Send {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Counted { input, ended: Arc::clone(&count) };
+    // The last line may lack its end: the number is of the line after the last end before it.
+    let mut before = 0;
+    json_lines(counted).map(move |line| {
+        let ends = count.load(Relaxed);
+        let number = if ends == before { ends + 1 } else { ends };
+        before = ends;
+        Ok((number, line?))
+    })
+}
+
+/// A reader that counts the ends of lines read from it.
+struct Counted<R> {
+    input: R,
+    ended: Arc<AtomicU64>,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = {
+            let mut available = self.fill_buf()?;
+            available.read(into)?
+        };
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        if let Ok(read) = self.input.fill_buf() {
+            let ends = read.iter().take(length).filter(|byte| **byte == b'\n').count();
+            self.ended.fetch_add(ends as u64, Relaxed);
+        }
+        self.input.consume(length);
+    }
 }
 
 fn feed(lines: impl Iterator<Item = Line> + Send + 'static) -> mpsc::Receiver<Line> {
@@ -160,16 +217,14 @@ fn feed(lines: impl Iterator<Item = Line> + Send + 'static) -> mpsc::Receiver<Li
 async fn announce(
     session: &Session,
     database: &Database,
-    report: &ImportReport,
+    done: &Imported,
 ) -> anyhow::Result<u64> {
     let transport = open_transport(&session.config, Some(database)).await?;
     transport.prepare().await.map_err(AppError::from)?;
-    let publisher = transport.publisher();
-    let (created, updated) = (&report.created, &report.updated);
-    publish::send(publisher.as_ref(), created, MessageKind::BeanCreated, Lane::Live).await?;
-    publish::send(publisher.as_ref(), updated, MessageKind::BeanUpdated, Lane::Live).await?;
+    let published =
+        publish::changes(transport.publisher().as_ref(), &done.created, &done.changed).await?;
     transport.close(session.config.shutdown.grace).await;
-    Ok((created.len() + updated.len()) as u64)
+    Ok(published)
 }
 
 /// Bad lines, on stderr.
@@ -190,7 +245,7 @@ fn said(
     published: u64,
 ) -> anyhow::Result<()> {
     complain(bad);
-    let (created, updated) = (report.created.len(), report.updated.len());
+    let (created, updated, unchanged) = (report.created, report.updated, report.unchanged);
     if session.output == Some(Output::Json) {
         let bad: Vec<_> = bad
             .iter()
@@ -204,15 +259,14 @@ fn said(
         return Ok(output::json(&serde_json::json!({
             "created": created,
             "updated": updated,
-            "unchanged": report.unchanged.len(),
+            "unchanged": unchanged,
             "added": added,
             "bad_lines": bad,
             "published": published,
         }))?);
     }
     output::line(format!(
-        "{created} created, {updated} updated, {} unchanged, {} left out",
-        report.unchanged.len(),
+        "{created} created, {updated} updated, {unchanged} unchanged, {} left out",
         output::count(bad.len() as u64, "bad line"),
     ))?;
     if !report.added.is_empty() {
@@ -237,6 +291,14 @@ fn said(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_knows_its_line_whatever_is_skipped_before_it() {
+        let text = "\n{\"id\":\"a\"}\n\n\nbad\n{\"id\":\"b\"}";
+        let lines: Vec<Line> = numbered_json(text.as_bytes()).collect();
+        let at = |line: &Line| line.as_ref().map_or_else(|e| e.line, |(line, _)| *line);
+        assert_eq!(lines.iter().map(at).collect::<Vec<_>>(), [2, 5, 6]);
+    }
 
     #[test]
     fn the_extension_tells_the_format() {

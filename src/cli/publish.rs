@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::transport::{Lane, Outgoing, Publisher, Transport};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ async fn open(
 }
 
 /// Publishes a message for every bean, page by page; `progress` hears how many are confirmed.
-pub(super) async fn all(
+async fn all(
     store: &dyn Store,
     publisher: Arc<dyn Publisher>,
     kind: MessageKind,
@@ -135,6 +136,18 @@ pub(super) async fn all(
         }
         after = ids.last().cloned();
     }
+}
+
+/// Publishes what an import created and changed; answers how many messages that were.
+pub(super) async fn changes(
+    publisher: &dyn Publisher,
+    created: &BTreeSet<BeanId>,
+    changed: &BTreeSet<BeanId>,
+) -> anyhow::Result<u64> {
+    let list = |ids: &BTreeSet<BeanId>| ids.iter().cloned().collect::<Vec<_>>();
+    send(publisher, &list(created), MessageKind::BeanCreated, Lane::Live).await?;
+    send(publisher, &list(changed), MessageKind::BeanUpdated, Lane::Live).await?;
+    Ok((created.len() + changed.len()) as u64)
 }
 
 /// Publishes a message for each bean and waits for every confirmation.

@@ -38,12 +38,10 @@ pub(super) fn opening(config: &Config) -> anyhow::Result<()> {
 
 /// What the import did.
 pub(super) fn catalogue(report: &ImportReport) -> anyhow::Result<()> {
-    let all = report.created.len() + report.updated.len() + report.unchanged.len();
+    let all = report.created + report.updated + report.unchanged;
     output::line(format!(
         "  catalogue  {all} sample coffees: {} new, {} changed, {} unchanged",
-        report.created.len(),
-        report.updated.len(),
-        report.unchanged.len()
+        report.created, report.updated, report.unchanged
     ))?;
     Ok(())
 }
@@ -195,9 +193,9 @@ fn as_json(session: &Session, shown: &Shown, exhibits: &[Exhibit]) -> Value {
     let summary = shown.summary.as_ref();
     json!({
         "data_dir": session.config.data.dir,
-        "created": shown.imported.created.len(),
-        "updated": shown.imported.updated.len(),
-        "unchanged": shown.imported.unchanged.len(),
+        "created": shown.imported.created,
+        "updated": shown.imported.updated,
+        "unchanged": shown.imported.unchanged,
         "published": shown.published,
         "reset": shown.reset,
         "processed": summary.map_or(0, |s| s.processed),
