@@ -1,9 +1,10 @@
 //! The pipeline: actors that turn deliveries into committed lists. [`wire`] is the architecture.
 //!
 //! ```text
-//! Source ─▶ Receiver ─Arrived─▶ Dispatcher ─ScoringTask─▶ Scorer ─ScoredBatch─▶ Writer ─Decided─▶ Settler
-//!               │ unreadable        │ handed back            │ missing, panicked                    ▲
-//!               └───────────────────┴────────────Decided─────┴──────────────────────────────────────┘
+//! Source ─▶ Receiver ──Arrived──▶ Dispatcher ──ScoringTask──▶ Scorer ──ScoredBatch──▶ Writer
+//!              │ unreadable           │ handed back             │ missing, panicked     │ committed,
+//!              ▼                      ▼                         ▼                       ▼ failed
+//!              └──────────────────────┴──────── Decided ────────┴───────────────────────┴─▶ Settler
 //! ```
 //!
 //! Decides: which stage feeds which. Never does: any stage's work. Ripples will stand between the
@@ -181,9 +182,8 @@ fn wire(shared: &Arc<Shared>, bell: Bell) -> Supervisor {
     let settler = Stage::new("settler", move |o| Settler::new(Arc::clone(&shared_), o));
 
     let (shared_, decided) = (s(), settler.slot());
-    let writer = Stage::new("writer", move |o| {
-        Writer::new(Arc::clone(&shared_), Arc::clone(&decided), o)
-    });
+    let writer =
+        Stage::new("writer", move |o| Writer::new(Arc::clone(&shared_), Arc::clone(&decided), o));
 
     let (shared_, lists, decided) = (s(), writer.slot(), settler.slot());
     let scorer = Stage::new("scorer", move |o| {
@@ -211,11 +211,8 @@ fn wire(shared: &Arc<Shared>, bell: Bell) -> Supervisor {
 }
 
 /// Pauses between two attempts to load the catalogue.
-const LOADS: EqualJitter = EqualJitter {
-    base: Duration::from_millis(200),
-    multiplier: 2.0,
-    cap: Duration::from_secs(5),
-};
+const LOADS: EqualJitter =
+    EqualJitter { base: Duration::from_millis(200), multiplier: 2.0, cap: Duration::from_secs(5) };
 
 /// Fills the index; waits out a database that is down.
 async fn load(shared: &Arc<Shared>) -> Result<(), PipelineError> {

@@ -29,10 +29,9 @@ pub(crate) fn fate(facts: &Facts, delivery: &Delivery, ladder: &Ladder) -> Fate 
         Disposition::Retry { retry, delay } => {
             Fate::Retry { retry, delay, reason: facts.reason(), failure: failure() }
         }
-        Disposition::DeadLetter { exhausted } => Fate::DeadLetter {
-            exhausted: exhausted.then(|| facts.reason()),
-            failure: failure(),
-        },
+        Disposition::DeadLetter { exhausted } => {
+            Fate::DeadLetter { exhausted: exhausted.then(|| facts.reason()), failure: failure() }
+        }
         // Both are the whole run's, and decided for it; a delivery on its own goes back.
         Disposition::Pause | Disposition::RunAgain => Fate::HandBack,
     }

@@ -15,11 +15,8 @@ use tokio::sync::watch;
 const RELAPSE: Duration = Duration::from_secs(5);
 
 /// Pauses between two looks at a database that does not answer.
-const LOOKS: EqualJitter = EqualJitter {
-    base: Duration::from_millis(100),
-    multiplier: 2.0,
-    cap: Duration::from_secs(5),
-};
+const LOOKS: EqualJitter =
+    EqualJitter { base: Duration::from_millis(100), multiplier: 2.0, cap: Duration::from_secs(5) };
 
 /// Open or closed.
 #[derive(Debug)]

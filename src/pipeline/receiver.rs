@@ -3,13 +3,13 @@
 //! Decides: that what cannot be read goes to the failed queue at once; when the limit of messages
 //! is reached. Never does: merge, order, or hold deliveries.
 
+use super::PipelineError;
 use super::disposition::{Facts, Fault};
 use super::fates::fate;
 use super::messages::{Arrived, Decided, Fate, Held, IntakeEnded, Settling};
 use super::progress::count;
 use super::shared::Shared;
 use super::stage::{Obituary, Slot};
-use super::PipelineError;
 use crate::config::UnknownType;
 use crate::domain::message::BeanMessage;
 use crate::telemetry::events;

@@ -76,9 +76,9 @@ async fn settle(shared: &Shared, settling: Settling) {
     };
     match settled {
         Ok(Settled::Done) => {}
+        // The transport has said so.
         Ok(Settled::Lost) => {
             count(&counters.lost);
-            events::settlement_lost(tag);
             return;
         }
         Err(error) => {

@@ -74,8 +74,8 @@ impl Shared {
         let PipelineParts { store, transport, index, settings } = parts;
         let bell = Bell::default();
         let catalogue = Arc::clone(&store);
-        let freshener = Freshener::new(catalogue, index)
-            .configured(settings.refresh, settings.reload_interval);
+        let freshener =
+            Freshener::new(catalogue, index).configured(settings.refresh, settings.reload_interval);
         Ok(Arc::new(Self {
             freshener,
             scorers: Scorers::new(settings.pipeline.scoring_threads)
