@@ -11,6 +11,7 @@ mod cli_usage;
 mod config_loading;
 mod metrics_registered;
 mod support;
+mod transport_conformance;
 mod txn_cancellation;
 mod txn_core;
 mod txn_locks;

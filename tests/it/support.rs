@@ -3,10 +3,11 @@
 //!
 //! Decides: that a missing server fails the test and says what to run. Never does: skip a test.
 
-#![allow(dead_code, reason = "each topic uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each topic uses its own part")]
 
 pub mod command;
 pub mod databases;
+pub mod transports;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -1,0 +1,243 @@
+//! The three queues behind one face, for the conformance suite.
+//!
+//! Decides: what a test may do to a queue besides using it: open it as another worker would, kill
+//! a worker, take its claims away, read the failed queue. Never does: share a queue between tests.
+
+use super::databases::PostgresDatabase;
+use async_trait::async_trait;
+use cupping::config::QueueConfig;
+use cupping::resilience::backoff::Ladder;
+use cupping::transport::queue::{QueueSettings, QueueTransport};
+use cupping::transport::{Delivery, Transport};
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, raw_sql};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A message in the failed queue.
+#[derive(Debug)]
+pub struct FailedMessage {
+    pub body: Vec<u8>,
+    pub class: String,
+    pub sqlstate: Option<String>,
+    pub message: String,
+    pub attempts: u32,
+}
+
+/// A queue of one test.
+#[async_trait]
+pub trait TransportFixture: Send + Sync {
+    /// Opens it as a worker of its own would, holding at most `prefetch` messages.
+    async fn open(&self, prefetch: usize) -> Arc<dyn Transport>;
+    /// Lets a worker take `count` messages and be killed before it settles one.
+    async fn kill_a_worker_holding(&self, count: usize);
+    /// Takes every unsettled delivery away from its worker.
+    async fn lose_claims(&self);
+    /// What is in the failed queue.
+    async fn failed(&self) -> Vec<FailedMessage>;
+}
+
+/// A short ladder: 100 and 200 ms, ±10 %.
+pub fn short_ladder() -> Ladder {
+    Ladder {
+        max_retries: 2,
+        delay: Duration::from_millis(100),
+        multiplier: 2.0,
+        max_delay: Duration::from_secs(1),
+        jitter: 0.1,
+    }
+}
+
+/// Settings of a table queue; a killed worker's claims run out after `visibility`.
+pub fn queue_settings(prefetch: usize, visibility: Duration) -> QueueSettings {
+    let queue = QueueConfig { visibility_timeout: visibility, ..QueueConfig::default() };
+    QueueSettings { queue, prefetch, ladder: short_ladder() }
+}
+
+/// Takes `count` deliveries in a runtime of its own, which then ends, and every task with it.
+async fn die_holding<F, Fut>(count: usize, open: F)
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = QueueTransport>,
+{
+    let worker = move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let transport = open().await;
+            let stop = CancellationToken::new();
+            let mut source = transport.source(stop).await.expect("a source");
+            for _ in 0..count {
+                let delivery: Delivery = source.next().await.expect("works").expect("a message");
+                std::mem::forget(delivery);
+            }
+            std::mem::forget(source);
+        });
+        runtime.shutdown_background();
+    };
+    tokio::task::spawn_blocking(worker).await.expect("the worker dies as it should");
+}
+
+/// How long a claim holds in tests that wait for it to run out.
+pub const SHORT_VISIBILITY: Duration = Duration::from_millis(600);
+
+const POSTGRES_TABLES: &str = "
+    CREATE SCHEMA cupping;
+    CREATE TABLE cupping.queue_message (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, lane text NOT NULL,
+        body bytea NOT NULL, headers jsonb NOT NULL DEFAULT '{}', type text, content_type text,
+        published_at timestamptz NOT NULL DEFAULT now(),
+        available_at timestamptz NOT NULL DEFAULT now(), attempt int NOT NULL DEFAULT 1,
+        crash_count int NOT NULL DEFAULT 0, first_failed_at timestamptz, claim text,
+        claimed_until timestamptz);
+    CREATE TABLE cupping.queue_failed (
+        id bigint PRIMARY KEY, lane text, body bytea, headers jsonb, type text, content_type text,
+        published_at timestamptz, failed_at timestamptz, attempts int, class text, sqlstate text,
+        message text, first_failed_at timestamptz);";
+
+const SQLITE_TABLES: &str = "
+    CREATE TABLE cupping_queue_message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, body BLOB NOT NULL,
+        headers TEXT NOT NULL DEFAULT '{}', type TEXT, content_type TEXT,
+        published_at INTEGER NOT NULL, available_at INTEGER NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 1, crash_count INTEGER NOT NULL DEFAULT 0,
+        first_failed_at INTEGER, claim TEXT, claimed_until INTEGER);
+    CREATE TABLE cupping_queue_failed (
+        id INTEGER PRIMARY KEY, lane TEXT, body BLOB, headers TEXT, type TEXT, content_type TEXT,
+        published_at INTEGER, failed_at INTEGER, attempts INTEGER, class TEXT, sqlstate TEXT,
+        message TEXT, first_failed_at INTEGER);";
+
+/// The queue in PostgreSQL.
+pub struct PostgresFixture {
+    database: PostgresDatabase,
+    /// For looking at the tables behind the queue's back.
+    pub pool: PgPool,
+    visibility: Duration,
+}
+
+impl PostgresFixture {
+    pub async fn create(visibility: Duration) -> Self {
+        let database = PostgresDatabase::create().await;
+        let pool = database.pool(4).await;
+        raw_sql(POSTGRES_TABLES).execute(&pool).await.expect("the tables are new");
+        Self { database, pool, visibility }
+    }
+
+    /// Opens it with settings of the test's own.
+    pub async fn open_with(&self, settings: QueueSettings) -> QueueTransport {
+        QueueTransport::postgres(self.database.pool(5).await, settings)
+    }
+}
+
+#[async_trait]
+impl TransportFixture for PostgresFixture {
+    async fn open(&self, prefetch: usize) -> Arc<dyn Transport> {
+        Arc::new(self.open_with(queue_settings(prefetch, self.visibility)).await)
+    }
+
+    async fn kill_a_worker_holding(&self, count: usize) {
+        let options = self.database.options();
+        let settings = queue_settings(count, self.visibility);
+        die_holding(count, move || async move {
+            QueueTransport::postgres(PgPool::connect_lazy_with(options), settings)
+        })
+        .await;
+    }
+
+    async fn lose_claims(&self) {
+        let sql = "UPDATE cupping.queue_message SET claim = NULL, claimed_until = NULL";
+        sqlx::query(sql).execute(&self.pool).await.expect("the table is there");
+    }
+
+    async fn failed(&self) -> Vec<FailedMessage> {
+        let sql = "SELECT body, class, sqlstate, message, attempts FROM cupping.queue_failed";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.expect("the table is there");
+        let failed = |row: &sqlx::postgres::PgRow| FailedMessage {
+            body: row.get("body"),
+            class: row.get("class"),
+            sqlstate: row.get("sqlstate"),
+            message: row.get("message"),
+            attempts: row.get::<i32, _>("attempts").unsigned_abs(),
+        };
+        rows.iter().map(failed).collect()
+    }
+}
+
+/// The queue in SQLite.
+pub struct SqliteFixture {
+    file: PathBuf,
+    /// For looking at the tables behind the queue's back.
+    pub pool: SqlitePool,
+    visibility: Duration,
+    _dir: tempfile::TempDir,
+}
+
+fn sqlite_options(file: &std::path::Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+}
+
+fn sqlite_pool(file: &std::path::Path, connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new().max_connections(connections).connect_lazy_with(sqlite_options(file))
+}
+
+impl SqliteFixture {
+    pub async fn create(visibility: Duration) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("queue.sqlite");
+        let pool = sqlite_pool(&file, 1);
+        raw_sql(SQLITE_TABLES).execute(&pool).await.expect("the tables are new");
+        Self { file, pool, visibility, _dir: dir }
+    }
+
+    /// Opens it with settings of the test's own.
+    pub fn open_with(&self, settings: QueueSettings) -> QueueTransport {
+        let (write, read) = (sqlite_pool(&self.file, 1), sqlite_pool(&self.file, 2));
+        QueueTransport::sqlite(write, read, settings)
+    }
+}
+
+#[async_trait]
+impl TransportFixture for SqliteFixture {
+    async fn open(&self, prefetch: usize) -> Arc<dyn Transport> {
+        Arc::new(self.open_with(queue_settings(prefetch, self.visibility)))
+    }
+
+    async fn kill_a_worker_holding(&self, count: usize) {
+        let (file, settings) = (self.file.clone(), queue_settings(count, self.visibility));
+        die_holding(count, move || async move {
+            QueueTransport::sqlite(sqlite_pool(&file, 1), sqlite_pool(&file, 2), settings)
+        })
+        .await;
+    }
+
+    async fn lose_claims(&self) {
+        let sql = "UPDATE cupping_queue_message SET claim = NULL, claimed_until = NULL";
+        sqlx::query(sql).execute(&self.pool).await.expect("the table is there");
+    }
+
+    async fn failed(&self) -> Vec<FailedMessage> {
+        let sql = "SELECT body, class, sqlstate, message, attempts FROM cupping_queue_failed";
+        let rows = sqlx::query(sql).fetch_all(&self.pool).await.expect("the table is there");
+        let failed = |row: &sqlx::sqlite::SqliteRow| FailedMessage {
+            body: row.get("body"),
+            class: row.get("class"),
+            sqlstate: row.get("sqlstate"),
+            message: row.get("message"),
+            attempts: row.get("attempts"),
+        };
+        rows.iter().map(failed).collect()
+    }
+}
