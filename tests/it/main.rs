@@ -5,6 +5,8 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod admin_server;
+mod amqp_publishing;
+mod amqp_settling;
 mod cli_catalogue;
 mod cli_demo;
 mod cli_usage;

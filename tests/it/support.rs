@@ -9,6 +9,9 @@ pub mod command;
 pub mod databases;
 pub mod transports;
 
+pub mod amqp;
+pub mod proxy;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
