@@ -64,7 +64,7 @@ impl PostgresStore {
         let options = &self.settings.transaction;
         let opened = self
             .transactor
-            .run("open_state", options, work!([known] | tx | { open(tx, &known).await }))
+            .run("open_state", options, work!([known] => |tx| { open(tx, &known).await }))
             .await?;
         Ok(opened)
     }
@@ -110,11 +110,10 @@ impl PostgresStore {
         let keep = Arc::new(format!("{} milliseconds", keep.as_millis()));
         let mut pruned = 0;
         loop {
-            let keep = Arc::clone(&keep);
             let options = &self.settings.transaction;
             let count = self
                 .transactor
-                .run("prune_log", options, work!([keep] | tx | { prune_some(tx, &keep).await }))
+                .run("prune_log", options, work!([keep] => |tx| { prune_some(tx, &keep).await }))
                 .await?;
             pruned += count.unsigned_abs();
             if count < PRUNED_AT_ONCE {

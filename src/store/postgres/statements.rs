@@ -87,9 +87,9 @@ impl Statements {
             delete: sql(format!("DELETE FROM {lists} WHERE {source} {any}")),
             insert: sql(format!(
                 "INSERT INTO {lists} ({source}, {similar}, {score}) \
-                 SELECT source::{cast}, similar::{cast}, score \
-                 FROM UNNEST($1::text[], $2::text[], $3::float8[]) AS list (source, similar, score) \
-                 ORDER BY source::{cast}, similar::{cast}"
+                 SELECT list.source::{cast}, list.other::{cast}, list.score \
+                 FROM UNNEST($1::text[], $2::text[], $3::float8[]) AS list (source, other, score) \
+                 ORDER BY list.source::{cast}, list.other::{cast}"
             )),
         }
     }

@@ -75,7 +75,7 @@ impl PostgresStore {
         let options = &self.settings.transaction;
         let outcomes = self
             .transactor
-            .run("write_similarities", options, work!([plan] | tx | { plan.run(tx).await }))
+            .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
             .await?;
         Ok(WriteReport { outcomes })
     }

@@ -1,0 +1,94 @@
+//! What the tests of the PostgreSQL store share: a migrated database with beans in it.
+//!
+//! Decides: small shapes for common data. Never does: assert.
+
+use crate::support::databases::PostgresDatabase;
+use cupping::domain::bean::BeanId;
+use cupping::domain::ranking::{Similar, SimilarList};
+use cupping::store::postgres::PostgresStore;
+use cupping::store::{LogMark, StoreSettings, WriteBatch, WriteItem};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+
+/// A database of one test, a store on it, and a pool for everybody else.
+pub struct Shop {
+    pub database: PostgresDatabase,
+    pub store: PostgresStore,
+    pub pool: PgPool,
+}
+
+impl Shop {
+    /// The default catalogue, migrated, empty.
+    pub async fn open() -> Self {
+        Self::with(StoreSettings::default(), "").await
+    }
+
+    /// A database prepared by `sql`, then migrated under `settings`.
+    pub async fn with(settings: StoreSettings, sql: &'static str) -> Self {
+        let database = PostgresDatabase::create().await;
+        let pool = database.pool(40).await;
+        pool.execute(sql).await.expect("the test's own schema is sound");
+        let store = connect(&database, settings).await;
+        store.migrate().await.expect("an empty database can be migrated");
+        Self { database, store, pool }
+    }
+
+    /// Executes statements as the owner of everything.
+    pub async fn sql(&self, sql: impl Into<String>) {
+        self.pool.execute(AssertSqlSafe(sql.into())).await.expect("the test's SQL is sound");
+    }
+
+    /// Reads one number.
+    pub async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&self.pool)
+            .await
+            .expect("the test's query is sound")
+    }
+
+    /// Beans numbered from 1.
+    pub async fn beans(&self, count: u32) {
+        self.sql(format!(
+            "INSERT INTO coffee_bean (id, name) \
+             SELECT ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'Bean ' || n \
+             FROM generate_series(1, {count}) n"
+        ))
+        .await;
+    }
+
+    /// The deadlocks PostgreSQL counted in this database. Statistics arrive a little late, so
+    /// sessions are asked to report first.
+    pub async fn deadlocks(&self) -> i64 {
+        self.sql("SELECT pg_stat_force_next_flush()").await;
+        self.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .await
+    }
+}
+
+/// Opens a store on a database.
+pub async fn connect(database: &PostgresDatabase, settings: StoreSettings) -> PostgresStore {
+    PostgresStore::connect(&database.url(), settings).await.expect("the database answers")
+}
+
+/// The bean numbered `n`.
+pub fn bean(n: u32) -> BeanId {
+    id(&format!("00000000-0000-0000-0000-{n:012}"))
+}
+
+pub fn id(text: &str) -> BeanId {
+    BeanId::parse(text).expect("a sound id")
+}
+
+/// A list of numbered beans with their scores in ppm, best first.
+pub fn list(entries: &[(u32, u32)]) -> SimilarList {
+    entries.iter().map(|(n, ppm)| Similar { bean: bean(*n), ppm: *ppm }).collect()
+}
+
+/// One source without tickets.
+pub fn item(source: u32, list: SimilarList) -> WriteItem {
+    WriteItem { source: bean(source), list, tickets: Vec::new() }
+}
+
+/// A batch computed at a mark.
+pub fn batch(items: Vec<WriteItem>, computed_at: &LogMark) -> WriteBatch {
+    WriteBatch { items, computed_at: computed_at.clone() }
+}
