@@ -98,7 +98,7 @@ async fn queue(config: &Config, database: Option<&Database>, report: &mut Report
         looking.transport.amqp.topology = Topology::Passive; // look, declare nothing
     }
     let depth = async {
-        let transport = open_transport(&looking, database)?;
+        let transport = open_transport(&looking, database).await?;
         transport.prepare().await?;
         let depth = transport.depth().await?;
         transport.close(config.shutdown.grace).await;

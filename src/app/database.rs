@@ -9,7 +9,7 @@ use crate::store::import::CatalogueWriter;
 use crate::store::postgres::PostgresStore;
 use crate::store::settings::StoreSettings;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Finding, SimilarityStore, StateCheck, Store};
+use crate::store::{Finding, StateCheck, Store};
 use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ impl Database {
         }
     }
 
-    /// Compares our state in it with the settings; see [`SimilarityStore::open_state`].
+    /// Compares our state in it with the settings; see [`crate::store::SimilarityStore::open_state`].
     ///
     /// # Errors
     /// [`AppError`] when it cannot be read or written.

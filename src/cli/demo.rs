@@ -4,7 +4,7 @@
 //! that the service does not do: the queue, the actors and the write protocol are the real ones.
 
 use super::session::Session;
-use super::{ExitStatus, Global, Output, output, progress, publish, showcase};
+use super::{ExitStatus, Global, Output, progress, publish, showcase};
 use crate::app::{App, AppError, import, pipeline_parts, signals, wait_until_empty};
 use crate::domain::bean::BeanId;
 use crate::pipeline::{self, RunLimits, RunSummary};

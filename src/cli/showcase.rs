@@ -3,7 +3,7 @@
 //! Decides: which coffees are shown, and what to try next. Never does: compute anything.
 
 use super::demo::Shown;
-use super::explanation::{self, ExplanationJson};
+use super::explanation::ExplanationJson;
 use super::session::Session;
 use super::similar::{Entry, named};
 use super::output;
