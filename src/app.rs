@@ -86,12 +86,7 @@ impl App {
     pub async fn assemble(config: &Config) -> Result<Self, AppError> {
         let database = Database::open(config).await?;
         let transport = open_transport(config, Some(&database)).await?;
-        Ok(Self {
-            store: database.store(),
-            transport,
-            index: empty_index(config),
-            database,
-        })
+        Ok(Self { store: database.store(), transport, index: empty_index(config), database })
     }
 }
 

@@ -49,7 +49,8 @@ impl Report {
 
     fn fail(&mut self, subject: &str, error: &AppError) {
         match error {
-            AppError::Store(StoreError::Schema(_)) | AppError::Transport(TransportError::Misconfigured(_)) => {}
+            AppError::Store(StoreError::Schema(_))
+            | AppError::Transport(TransportError::Misconfigured(_)) => {}
             AppError::Store(e) if e.retryability().is_outage() => self.unavailable = true,
             AppError::Transport(e) if e.retryability().is_outage() => self.unavailable = true,
             _ => self.failed = true,

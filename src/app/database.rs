@@ -117,8 +117,6 @@ fn create_directory(file: &Path) -> Result<(), AppError> {
     else {
         return Ok(());
     };
-    std::fs::create_dir_all(directory).map_err(|source| AppError::DataDirectory {
-        path: directory.display().to_string(),
-        source,
-    })
+    std::fs::create_dir_all(directory)
+        .map_err(|source| AppError::DataDirectory { path: directory.display().to_string(), source })
 }

@@ -5,8 +5,8 @@
 use super::{AppError, Database};
 use crate::domain::bean::{Bean, BeanId};
 use crate::domain::seed::builtin_taxonomy;
-use crate::store::import::{CatalogueWriter, ImportRecord, ImportReport, json_lines};
 use crate::store::Store;
+use crate::store::import::{CatalogueWriter, ImportRecord, ImportReport, json_lines};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

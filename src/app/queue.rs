@@ -48,7 +48,9 @@ pub async fn open(
         Database::Sqlite(store) => {
             QueueTransport::sqlite(store.write_pool(), store.read_pool(), settings)
         }
-        Database::Postgres(store) => QueueTransport::postgres(store.pool_handle().clone(), settings),
+        Database::Postgres(store) => {
+            QueueTransport::postgres(store.pool_handle().clone(), settings)
+        }
     }))
 }
 

@@ -283,11 +283,8 @@ impl Recompute {
     }
 
     async fn save(&self, after: &BeanId, done: u64) -> Result<(), AppError> {
-        let position = Position {
-            fingerprint: self.fingerprint.clone(),
-            after: after.to_string(),
-            done,
-        };
+        let position =
+            Position { fingerprint: self.fingerprint.clone(), after: after.to_string(), done };
         let text = serde_json::to_string(&position).expect("a position is plain text and numbers");
         Ok(self.store.set_note(NOTE, Some(&text)).await?)
     }

@@ -16,7 +16,11 @@ const GAUGE_EVERY: Duration = Duration::from_secs(5);
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Starts the task; it ends when `stop` is cancelled.
-pub(super) fn start(store: Arc<dyn Store>, keep: Duration, stop: CancellationToken) -> JoinHandle<()> {
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    keep: Duration,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut gauge = interval(GAUGE_EVERY);
         let mut prune = interval(PRUNE_EVERY);

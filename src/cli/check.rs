@@ -11,8 +11,10 @@ use serde::Serialize;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Ends with 0 when it found no problem (warnings are none), 69 when a service \
-    is out of reach,\n78 when the configuration does not fit, 1 for other problems.")]
+#[command(
+    after_help = "Ends with 0 when it found no problem (warnings are none), 69 when a service \
+    is out of reach,\n78 when the configuration does not fit, 1 for other problems."
+)]
 pub(crate) struct CheckArgs {}
 
 #[derive(Serialize)]

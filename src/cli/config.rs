@@ -66,7 +66,10 @@ fn init(path: &std::path::Path, force: bool) -> anyhow::Result<()> {
     let mut file = options.open(path).map_err(|error| refused(path, error))?;
     file.write_all(DEFAULT_TOML.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    output::line(format!("{} written; every setting stands in it with its default", path.display()))?;
+    output::line(format!(
+        "{} written; every setting stands in it with its default",
+        path.display()
+    ))?;
     Ok(())
 }
 

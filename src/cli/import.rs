@@ -146,9 +146,9 @@ fn open(args: &ImportArgs) -> anyhow::Result<mpsc::Receiver<Line>> {
     Ok(match format {
         Format::Jsonl => feed(numbered_json(input)),
         // Line 1 is the header.
-        Format::Csv => feed(
-            csv_records(input).zip(2..).map(|(row, line)| row.map(|record| (line, record))),
-        ),
+        Format::Csv => {
+            feed(csv_records(input).zip(2..).map(|(row, line)| row.map(|record| (line, record))))
+        }
     })
 }
 
@@ -214,11 +214,7 @@ fn feed(lines: impl Iterator<Item = Line> + Send + 'static) -> mpsc::Receiver<Li
     receiver
 }
 
-async fn announce(
-    session: &Session,
-    database: &Database,
-    done: &Imported,
-) -> anyhow::Result<u64> {
+async fn announce(session: &Session, database: &Database, done: &Imported) -> anyhow::Result<u64> {
     let transport = open_transport(&session.config, Some(database)).await?;
     transport.prepare().await.map_err(AppError::from)?;
     let published =

@@ -204,7 +204,10 @@ fn said(
         }))?;
     } else {
         let messages = output::count(published, "message");
-        output::line(format!("{messages} published ({kind}, {} lane), all confirmed", lane.name()))?;
+        output::line(format!(
+            "{messages} published ({kind}, {} lane), all confirmed",
+            lane.name()
+        ))?;
     }
     Ok(ExitStatus::Success)
 }

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Arguments of `recompute`.
 #[derive(Debug, Args)]
-#[command(after_help = "An interrupted `recompute --all` is resumed by the same command. It can run\n\
-    beside workers: both use the same write protocol.")]
+#[command(
+    after_help = "An interrupted `recompute --all` is resumed by the same command. It can run\n\
+    beside workers: both use the same write protocol."
+)]
 pub(crate) struct RecomputeArgs {
     /// Ids of beans; `-` reads ids from stdin, one a line.
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]

@@ -66,8 +66,8 @@ impl Session {
             colour: !sources.no_color(),
         })
         .context("cannot begin logging")?;
-        let numbers = MetricsHandle::install(Some(log.dropped_lines()))
-            .context("cannot begin counting")?;
+        let numbers =
+            MetricsHandle::install(Some(log.dropped_lines())).context("cannot begin counting")?;
         Ok(Self {
             config,
             output: global.output,

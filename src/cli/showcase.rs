@@ -4,9 +4,9 @@
 
 use super::demo::Shown;
 use super::explanation::ExplanationJson;
+use super::output;
 use super::session::Session;
 use super::similar::{Entry, named};
-use super::output;
 use crate::app::{App, load_index};
 use crate::config::Config;
 use crate::domain::bean::BeanId;
@@ -115,7 +115,9 @@ fn next(session: &Session, exhibits: &[Exhibit]) -> anyhow::Result<()> {
     let dir = session.config.data.dir.display().to_string();
     let flag = if dir == "cupping-data" { String::new() } else { format!(" --data-dir {dir}") };
     let name = exhibits.first().map_or("NAME", |exhibit| exhibit.name.as_str());
-    output::line(format!("\nThe data is in {dir}. Try next (cupping may be target/release/cupping):"))?;
+    output::line(format!(
+        "\nThe data is in {dir}. Try next (cupping may be target/release/cupping):"
+    ))?;
     for command in [
         format!("cupping similar \"{name}\" --explain{flag}"),
         format!("cupping export{flag} | head"),

@@ -109,10 +109,7 @@ async fn show(session: &Session, args: SimilarArgs) -> anyhow::Result<ExitStatus
 }
 
 /// The entries of a list with the names of their beans.
-pub(super) async fn named(
-    store: &Arc<dyn Store>,
-    list: SimilarList,
-) -> anyhow::Result<Vec<Entry>> {
+pub(super) async fn named(store: &Arc<dyn Store>, list: SimilarList) -> anyhow::Result<Vec<Entry>> {
     let ids: Vec<BeanId> = list.iter().map(|similar| similar.bean.clone()).collect();
     let beans = if ids.is_empty() { Vec::new() } else { store.beans(&ids).await? };
     let mut names: HashMap<BeanId, Option<String>> =
