@@ -1,5 +1,10 @@
 //! The compiled-in files, and the sample catalogue that belongs to them.
 
+use super::super::bean::{BeanId, Features, Value};
+use super::super::dimension::{Dimension, Expansion, ScoreSettings};
+use super::super::expansion::Expander;
+use super::super::similarity::oracle_list;
+use super::super::token::TokenBags;
 use super::*;
 use std::collections::BTreeSet;
 
@@ -46,6 +51,51 @@ fn every_alias_leads_to_a_node_of_the_wheel() {
         assert!(paths.contains(path), "{text} leads to {path}, which is no node");
     }
     assert_eq!(aliases["cassis"], "fruity.berry");
+}
+
+fn settings() -> ScoreSettings {
+    let dimension = |name: &str, weight, prior, expansion| Dimension {
+        name: name.into(),
+        weight,
+        prior,
+        expansion,
+    };
+    let notes = Expansion::Notes { levels: vec![250, 500, 500], text: 500, word: 1000 };
+    let pedigree = Expansion::Pedigree { generations: vec![1000, 1000, 500] };
+    let roast = Expansion::Ordinal { own: 1000, neighbour: 500 };
+    ScoreSettings {
+        dimensions: vec![
+            dimension("regions", 216, 70, Expansion::Tree { levels: vec![250, 1000, 1000] }),
+            dimension("processing", 168, 370, Expansion::Tree { levels: vec![1000, 500] }),
+            dimension("roast", 96, 690, roast),
+            dimension("varieties", 120, 210, pedigree),
+            dimension("notes", 400, 140, notes),
+        ],
+        aliases: Arc::new(builtin_aliases()),
+        list_length: 20,
+        minimum_ppm: 1,
+    }
+}
+
+/// The raw values of a coffee of the sample, under taxonomies keyed by path.
+fn features(coffee: &serde_json::Value, taxonomy: &Taxonomy) -> Features {
+    let key = |d: usize, name: &str| -> Option<Value> {
+        let nodes = taxonomy.dimensions[d].values();
+        let named: Vec<_> = nodes.filter(|node| phrase::slug(&node.name) == name).collect();
+        // A family may have a member of its own name (Floral, Honey): the deepest is meant.
+        let node = named.into_iter().max_by_key(|node| node.key.matches('.').count())?;
+        Some(Value::Node(node.key.clone()))
+    };
+    let fields = ["regions", "processing", "roast", "varieties", "notes"];
+    let bags = fields.iter().enumerate().map(|(d, field)| {
+        let values = texts(coffee, field).into_iter().map(|text| {
+            let name = phrase::slug(text.rsplit('/').next().expect("a split has a part"));
+            let whole = if d == 4 { phrase::slug(&text) } else { name };
+            key(d, &whole).unwrap_or_else(|| Value::Text(text.into()))
+        });
+        values.collect()
+    });
+    Features { bags: bags.collect() }
 }
 
 /// The sample catalogue, a JSON value a line.
@@ -118,5 +168,38 @@ fn taxonomies_keyed_by_path_lose_no_node() {
     for nodes in seed.keyed_by_path().dimensions {
         let parents = nodes.values().flat_map(|node| &node.parents);
         assert!(parents.into_iter().all(|parent| nodes.contains_key(parent)));
+    }
+}
+
+#[test]
+fn coffees_of_the_sample_are_most_similar_to_their_own_kind() {
+    let (settings, taxonomy) = (Arc::new(settings()), builtin_taxonomy().keyed_by_path());
+    let expander = Expander::new(settings.clone(), Arc::new(taxonomy.clone()));
+    let id = |coffee: &serde_json::Value| -> BeanId {
+        BeanId::parse(coffee["id"].as_str().expect("an id")).expect("an id")
+    };
+    let coffees = sample();
+    let beans: Vec<(BeanId, TokenBags)> = coffees
+        .iter()
+        .map(|coffee| (id(coffee), expander.expand(&features(coffee, &taxonomy))))
+        .collect();
+    let names: BTreeMap<BeanId, &str> =
+        coffees.iter().map(|c| (id(c), c["name"].as_str().expect("a name"))).collect();
+    let kinds = [
+        ("Kenya", "Washed"),
+        ("Ethiopia", "Natural"),
+        ("Indonesia", "Wet-Hulled"),
+        ("Panama", ""),
+        ("Brazil", "Natural"),
+    ];
+    for (country, method) in kinds {
+        let of_kind = |name: &str| name.starts_with(country) && name.contains(method);
+        let complete = coffees.iter().zip(&beans).find(|(coffee, (_, bags))| {
+            of_kind(names[&id(coffee)]) && bags.bags.iter().all(|bag| !bag.is_empty())
+        });
+        let (_, (of, _)) = complete.expect("every kind has a coffee that lacks nothing");
+        let list = oracle_list(of, &beans, &settings);
+        let same = list.iter().take(5).filter(|similar| of_kind(names[&similar.bean])).count();
+        assert!(same >= 4, "{country} {method}: {same} of the first five are of the kind");
     }
 }
