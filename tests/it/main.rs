@@ -14,6 +14,7 @@ mod config_loading;
 mod metrics_registered;
 mod pg_changes;
 mod pg_guarded;
+mod pg_import;
 mod pg_mapping;
 mod pg_protocol;
 mod pg_support;

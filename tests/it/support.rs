@@ -12,6 +12,8 @@ pub mod transports;
 pub mod amqp;
 pub mod proxy;
 
+pub mod metering;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -55,4 +57,3 @@ where
         ticks.tick().await;
     }
 }
-pub mod metering;

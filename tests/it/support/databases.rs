@@ -3,15 +3,10 @@
 //! Decides: that every test starts from nothing and leaves nothing. Never does: skip a test; a
 //! server that is not there is a failure.
 
+use super::{postgres_url, unique};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use std::str::FromStr;
-
-/// The superuser URL of the private PostgreSQL.
-pub fn postgres_url() -> String {
-    std::env::var("CUPPING_TEST_POSTGRES")
-        .expect("CUPPING_TEST_POSTGRES is unset: run ./scripts/test")
-}
 
 /// A PostgreSQL database of one test; dropped with it.
 pub struct PostgresDatabase {
@@ -21,7 +16,7 @@ pub struct PostgresDatabase {
 impl PostgresDatabase {
     /// Creates an empty one.
     pub async fn create() -> Self {
-        let name = format!("t_{}", uuid::Uuid::new_v4().simple());
+        let name = unique("t");
         let mut admin = PgConnection::connect(&postgres_url()).await.expect("PostgreSQL answers");
         let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
         admin.execute(AssertSqlSafe(sql)).await.expect("the test role may create databases");
