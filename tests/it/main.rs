@@ -18,6 +18,7 @@ mod pg_import;
 mod pg_mapping;
 mod pg_protocol;
 mod pg_support;
+mod queue_table;
 mod support;
 mod transport_conformance;
 mod txn_cancellation;

@@ -70,7 +70,8 @@ pub(super) fn delivery_limit_message(limit: u32) -> String {
 /// The headers of a message that is tried again, as the column stores them.
 pub(super) fn retried(raw: &RawHeaders, attempt: u32, failed: &Failure) -> String {
     let existing = portable(raw);
-    let set = failure::retried(&existing, opaque_bytes(raw, &existing), attempt, failed);
+    let failed = storable(failed);
+    let set = failure::retried(&existing, opaque_bytes(raw, &existing), attempt, &failed);
     let mut all = raw.clone();
     for name in headers::FAILURE {
         all.remove(name);
@@ -83,9 +84,10 @@ pub(super) fn retried(raw: &RawHeaders, attempt: u32, failed: &Failure) -> Strin
 /// text of the error, cut so that all of it would fit the limit of headers.
 pub(super) fn failed(raw: &RawHeaders, origin: &str, failed: &Failure) -> (String, String) {
     let existing = portable(raw);
-    let set = failure::failed(&existing, opaque_bytes(raw, &existing), origin, failed);
+    let failed = storable(failed);
+    let set = failure::failed(&existing, opaque_bytes(raw, &existing), origin, &failed);
     let message = match set.get(headers::ERROR) {
-        Some(HeaderValue::Text(text)) => without_nul(text),
+        Some(HeaderValue::Text(text)) => text.clone(),
         _ => String::new(),
     };
     let mut kept = raw.clone();
@@ -93,6 +95,15 @@ pub(super) fn failed(raw: &RawHeaders, origin: &str, failed: &Failure) -> (Strin
         kept.remove(name);
     }
     (Value::Object(kept).to_string(), message)
+}
+
+/// The failure with texts that can be stored; before it is cut, since a replacement is longer.
+fn storable(failed: &Failure) -> Failure {
+    let mut failed = failed.clone();
+    failed.message = without_nul(&failed.message);
+    failed.class = without_nul(&failed.class);
+    failed.sqlstate = failed.sqlstate.as_deref().map(without_nul);
+    failed
 }
 
 /// Bytes of the headers that the port does not carry.
@@ -107,7 +118,7 @@ fn stored(value: HeaderValue) -> Value {
     match value {
         HeaderValue::Bool(flag) => Value::Bool(flag),
         HeaderValue::Int(number) => Value::from(number),
-        HeaderValue::Text(text) => Value::String(without_nul(&text)),
+        HeaderValue::Text(text) => Value::String(text),
     }
 }
 

@@ -132,7 +132,8 @@ mod tests {
             if let Some((lane, count)) = next_claim(prefetch, held(live, bulk), open, turn) {
                 prop_assert!(count > 0);
                 prop_assert!(live + bulk + count <= prefetch);
-                prop_assert!(if lane == Lane::Live { open_live } else { open_bulk });
+                let asked = if lane == Lane::Live { open_live } else { open_bulk };
+                prop_assert!(asked, "a closed lane was asked");
             }
         }
 

@@ -3,10 +3,15 @@
 //! Decides: what a test may do to a queue besides using it: open it as another worker would, kill
 //! a worker, take its claims away, read the failed queue. Never does: share a queue between tests.
 
+use super::amqp::{Broker, header};
+use super::amqp_url;
 use super::databases::PostgresDatabase;
+use super::proxy::Proxy;
 use async_trait::async_trait;
 use cupping::config::QueueConfig;
 use cupping::resilience::backoff::Ladder;
+use cupping::transport::amqp::{AmqpSettings, AmqpTransport};
+use cupping::transport::codec::headers;
 use cupping::transport::queue::{QueueSettings, QueueTransport};
 use cupping::transport::{Delivery, Transport};
 use sqlx::postgres::PgPool;
@@ -63,7 +68,7 @@ pub fn queue_settings(prefetch: usize, visibility: Duration) -> QueueSettings {
 async fn die_holding<F, Fut>(count: usize, open: F)
 where
     F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = QueueTransport>,
+    Fut: Future<Output = Arc<dyn Transport>>,
 {
     let worker = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -147,7 +152,8 @@ impl TransportFixture for PostgresFixture {
         let options = self.database.options();
         let settings = queue_settings(count, self.visibility);
         die_holding(count, move || async move {
-            QueueTransport::postgres(PgPool::connect_lazy_with(options), settings)
+            let pool = PgPool::connect_lazy_with(options);
+            Arc::new(QueueTransport::postgres(pool, settings)) as Arc<dyn Transport>
         })
         .await;
     }
@@ -218,7 +224,8 @@ impl TransportFixture for SqliteFixture {
     async fn kill_a_worker_holding(&self, count: usize) {
         let (file, settings) = (self.file.clone(), queue_settings(count, self.visibility));
         die_holding(count, move || async move {
-            QueueTransport::sqlite(sqlite_pool(&file, 1), sqlite_pool(&file, 2), settings)
+            let (write, read) = (sqlite_pool(&file, 1), sqlite_pool(&file, 2));
+            Arc::new(QueueTransport::sqlite(write, read, settings)) as Arc<dyn Transport>
         })
         .await;
     }
@@ -239,5 +246,70 @@ impl TransportFixture for SqliteFixture {
             attempts: row.get("attempts"),
         };
         rows.iter().map(failed).collect()
+    }
+}
+
+/// The queues in RabbitMQ, reached through a proxy so that a test can cut its own connections.
+pub struct RabbitFixture {
+    broker: Broker,
+    proxy: Proxy,
+}
+
+/// The broker's URL by way of a proxy, and the proxy.
+async fn detour() -> (Proxy, String) {
+    let mut url = url::Url::parse(&amqp_url()).expect("a URL");
+    let host = url.host_str().expect("a host").to_owned();
+    let proxy = Proxy::start(&format!("{host}:{}", url.port().unwrap_or(5672))).await;
+    url.set_host(Some(&proxy.address.ip().to_string())).expect("an address is a host");
+    url.set_port(Some(proxy.address.port())).expect("AMQP URLs have ports");
+    (proxy, url.to_string())
+}
+
+impl RabbitFixture {
+    pub async fn create() -> Self {
+        let mut broker = Broker::new(&short_ladder());
+        let (proxy, url) = detour().await;
+        broker.url = url;
+        Self { broker, proxy }
+    }
+
+    fn settings(&self, prefetch: usize) -> AmqpSettings {
+        self.broker.settings(short_ladder(), u16::try_from(prefetch).expect("a small prefetch"))
+    }
+}
+
+#[async_trait]
+impl TransportFixture for RabbitFixture {
+    async fn open(&self, prefetch: usize) -> Arc<dyn Transport> {
+        Arc::new(AmqpTransport::new(self.settings(prefetch)).expect("possible settings"))
+    }
+
+    async fn kill_a_worker_holding(&self, count: usize) {
+        let (proxy, url) = detour().await;
+        let mut settings = self.settings(count);
+        settings.url = url.into();
+        die_holding(count, move || async move {
+            let transport = AmqpTransport::new(settings).expect("possible settings");
+            Arc::new(transport) as Arc<dyn Transport>
+        })
+        .await;
+        // The broker sees a killed process by its closed connection.
+        drop(proxy);
+    }
+
+    async fn lose_claims(&self) {
+        self.proxy.cut();
+    }
+
+    async fn failed(&self) -> Vec<FailedMessage> {
+        let message = self.broker.get(&self.broker.queue(".failed")).await;
+        let attempts = header(&message, headers::ATTEMPTS).expect("the attempts are told");
+        vec![FailedMessage {
+            class: header(&message, headers::ERROR_CLASS).expect("the class is told"),
+            sqlstate: header(&message, headers::SQLSTATE),
+            message: header(&message, headers::ERROR).expect("the error is told"),
+            attempts: attempts.parse().expect("a number"),
+            body: message.delivery.data,
+        }]
     }
 }
