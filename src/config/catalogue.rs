@@ -243,6 +243,10 @@ fn join(table: &str, from: &str, to: &str) -> JoinTable {
     JoinTable { table: table.into(), from: from.into(), to: to.into() }
 }
 
+fn bean_join(table: &str, to: &str) -> Option<JoinTable> {
+    Some(join(table, "coffee_bean_id", to))
+}
+
 fn values(table: &str) -> ValueTable {
     ValueTable {
         table: table.into(),
@@ -268,7 +272,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
             prior: Thousandths(70),
             expansion: ExpansionConfig::Tree { levels: milli(&[250, 1000, 1000]) },
             values: Some(ValueTable { parent: parent(), ..values("region") }),
-            join: Some(join("coffee_bean_region", "coffee_bean_id", "region_id")),
+            join: bean_join("coffee_bean_region", "region_id"),
             text: None,
         },
         DimensionConfig {
@@ -277,11 +281,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
             prior: Thousandths(370),
             expansion: ExpansionConfig::Tree { levels: milli(&[1000, 500]) },
             values: Some(ValueTable { parent: parent(), ..values("processing_method") }),
-            join: Some(join(
-                "coffee_bean_processing_method",
-                "coffee_bean_id",
-                "processing_method_id",
-            )),
+            join: bean_join("coffee_bean_processing_method", "processing_method_id"),
             text: None,
         },
         DimensionConfig {
@@ -293,7 +293,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 neighbour: Thousandths(500),
             },
             values: Some(ValueTable { rank: Some("position".into()), ..values("roast_level") }),
-            join: Some(join("coffee_bean_roast_level", "coffee_bean_id", "roast_level_id")),
+            join: bean_join("coffee_bean_roast_level", "roast_level_id"),
             text: None,
         },
         DimensionConfig {
@@ -305,7 +305,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 parents: Some(join("variety_parent", "variety_id", "parent_id")),
                 ..values("variety")
             }),
-            join: Some(join("coffee_bean_variety", "coffee_bean_id", "variety_id")),
+            join: bean_join("coffee_bean_variety", "variety_id"),
             text: None,
         },
         DimensionConfig {
@@ -318,11 +318,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 word: Thousandths(1000),
             },
             values: Some(ValueTable { parent: parent(), ..values("flavor_wheel_node") }),
-            join: Some(join(
-                "coffee_bean_flavor_wheel_node",
-                "coffee_bean_id",
-                "flavor_wheel_node_id",
-            )),
+            join: bean_join("coffee_bean_flavor_wheel_node", "flavor_wheel_node_id"),
             text: Some(TextTable {
                 table: "non_standard_flavor_note".into(),
                 bean: "coffee_bean_id".into(),

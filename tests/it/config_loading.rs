@@ -79,7 +79,8 @@ fn the_variable_names_a_file_and_the_flag_another() {
 #[test]
 fn every_problem_is_reported_at_once_with_its_origin_and_what_is_allowed() {
     let file = File::new(
-        "[retry]\ndelya = \"1s\"\njitter = 2.0\n[database]\nguarded = \"atuo\"\nmax_connections = 0\n\
+        "[retry]\ndelya = \"1s\"\njitter = 2.0\n\
+         [database]\nguarded = \"atuo\"\nmax_connections = 0\n\
          [pipelin]\nbatch = 1\n[shutdown]\ngrace = 5\n",
     );
     let sources = Sources {
