@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 
-/// Arrivals that may wait to be looked at; the source is not read further meanwhile.
-const MAILBOX: usize = 64;
+/// Bursts of arrivals that may wait to be looked at; the source is not read further meanwhile.
+const MAILBOX: usize = 1;
 
 /// Holds the schedule. A new one starts empty, but knows which beans still run.
 pub(crate) struct Dispatcher {
@@ -140,14 +140,16 @@ impl Actor for Dispatcher {
 impl Handler<Arrived> for Dispatcher {
     type Result = ();
 
-    fn handle(&mut self, Arrived(held): Arrived, _: &mut Self::Context) {
+    fn handle(&mut self, Arrived(burst): Arrived, _: &mut Self::Context) {
         #[cfg(test)]
         self.shared.trip("dispatcher");
-        let bean = held.message.bean.clone();
-        let (lane, crashes) = (held.delivery.lane, held.delivery.crash_count);
-        if self.schedule.arrive(bean, lane, crashes, held) == Arrival::Merged {
-            count(&self.shared.counters().coalesced);
-            events::message_coalesced();
+        for held in burst {
+            let bean = held.message.bean.clone();
+            let (lane, crashes) = (held.delivery.lane, held.delivery.crash_count);
+            if self.schedule.arrive(bean, lane, crashes, held) == Arrival::Merged {
+                count(&self.shared.counters().coalesced);
+                events::message_coalesced();
+            }
         }
         self.look();
     }

@@ -23,9 +23,12 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
         if !shared.gate.is_open() {
             continue;
         }
-        match shared.store.probe().await {
-            Ok(()) => shared.counters().store_reachable.store(true, Relaxed),
-            Err(error) => shared.pause(&error.to_string()),
+        tokio::select! {
+            () = shared.intake.cancelled() => return,
+            answer = shared.store.probe() => match answer {
+                Ok(()) => shared.counters().store_reachable.store(true, Relaxed),
+                Err(error) => shared.pause(&error.to_string()),
+            },
         }
     }
 }

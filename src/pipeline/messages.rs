@@ -21,10 +21,10 @@ pub(crate) struct Held {
     pub(crate) arrived: Instant,
 }
 
-/// Receiver → Dispatcher: a delivery was read.
+/// Receiver → Dispatcher: deliveries were read.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Arrived(pub(crate) Held);
+pub(crate) struct Arrived(pub(crate) Vec<Held>);
 
 /// A run of one bean: it settles its deliveries, and ends once.
 #[derive(Debug)]

@@ -17,11 +17,15 @@ use crate::transport::codec::{self, DecodeError};
 use crate::transport::{Delivery, Envelope, TransportError};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use futures_util::FutureExt;
+use futures_util::future::poll_immediate;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Deliveries handed on together, at most.
+const BURST: usize = 256;
 
 /// Takes and reads deliveries. Its pump is a task of its own; it ends with the actor.
 pub(crate) struct Receiver {
@@ -98,25 +102,55 @@ struct Pump {
 }
 
 impl Pump {
+    /// Takes deliveries until told to stop. Those that are there already are handed on together,
+    /// so that messages for one bean that wait in the queue are merged before it starts.
     async fn run(self) -> Result<(), TransportError> {
         let mut source = self.shared.transport.source(self.stop.clone()).await?;
+        let mut burst = Vec::new();
         loop {
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = self.shared.gate.opened() => {}
+            if burst.len() >= BURST || !self.shared.gate.is_open() {
+                self.hand_on(&mut burst).await;
+                self.may_take().await;
             }
-            let Some(delivery) = source.next().await? else { return Ok(()) };
+            let mut next = source.next();
+            let delivery = match poll_immediate(&mut next).await {
+                Some(ready) => ready?,
+                None => {
+                    self.hand_on(&mut burst).await;
+                    (&mut next).await?
+                }
+            };
+            drop(next);
+            let Some(delivery) = delivery else {
+                self.hand_on(&mut burst).await;
+                return Ok(());
+            };
             #[cfg(test)]
             self.shared.trip("receiver");
             if self.stop.is_cancelled() {
-                self.settle(delivery, None, Fate::HandBack).await;
+                self.settle(delivery, Instant::now(), Fate::HandBack).await;
             } else {
-                self.take(delivery).await;
+                burst.extend(self.take(delivery).await);
             }
         }
     }
 
-    async fn take(&self, delivery: Delivery) {
+    /// Waits while the gate is closed.
+    async fn may_take(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.shared.gate.opened() => {}
+        }
+    }
+
+    async fn hand_on(&self, burst: &mut Vec<Held>) {
+        if !burst.is_empty() {
+            self.dispatcher.send(Arrived(std::mem::take(burst))).await;
+        }
+    }
+
+    /// Counts and reads a delivery; settles one that cannot be read.
+    async fn take(&self, delivery: Delivery) -> Option<Held> {
         let received = &self.shared.counters().received;
         count(received);
         let limit = self.shared.settings.limits.messages;
@@ -127,12 +161,13 @@ impl Pump {
         match self.read(&delivery.envelope) {
             Ok(message) => {
                 events::message_received(message.kind.name());
-                self.dispatcher.send(Arrived(Held { delivery, message, arrived })).await;
+                Some(Held { delivery, message, arrived })
             }
             Err(facts) => {
                 events::message_received("unknown");
                 let fate = fate(&facts, &delivery, &self.shared.settings.ladder);
-                self.settle(delivery, Some(arrived), fate).await;
+                self.settle(delivery, arrived, fate).await;
+                None
             }
         }
     }
@@ -161,8 +196,7 @@ impl Pump {
         Ok(message)
     }
 
-    async fn settle(&self, delivery: Delivery, arrived: Option<Instant>, fate: Fate) {
-        let arrived = arrived.unwrap_or_else(Instant::now);
+    async fn settle(&self, delivery: Delivery, arrived: Instant, fate: Fate) {
         let settlings = vec![Settling { delivery, bean: None, arrived, fate }];
         self.settler.send(Decided { settlings, guards: Vec::new() }).await;
     }

@@ -166,3 +166,32 @@ fn a_limit_of_messages_takes_exactly_so_many_and_works_them_off() {
     assert_eq!((summary.received, summary.acked), (20, 20));
     assert_eq!(queue.ready(), 30, "the others wait for the next worker");
 }
+
+#[test]
+fn messages_that_wait_for_one_bean_are_merged_into_at_most_two_runs() {
+    let bench = Bench::new(1);
+    (0..100).for_each(|_| bench.queue.publish(0));
+    let index = Arc::clone(&bench.index);
+    let (summary, queue, _) = bench.run(|_| {});
+    assert!(index.calls().len() <= 2, "{:?}", index.calls().len());
+    assert_eq!(queue.count(Outcome::Acked), 100);
+    assert!(summary.coalesced >= 98);
+}
+
+#[test]
+fn a_message_that_crashed_workers_runs_alone_and_the_others_go_back_as_new() {
+    let mut bench = Bench::new(20);
+    bench.settings.pipeline.scoring_threads = 1;
+    (0..10).for_each(|n| bench.queue.publish_suspect(n, 1));
+    bench.queue.publish_suspect(19, 3);
+    (10..19).for_each(|n| bench.queue.publish_suspect(n, 2));
+    let index = Arc::clone(&bench.index);
+    let (summary, queue, _) = bench.run(|_| {});
+    assert_eq!(queue.count(Outcome::Acked), 20);
+    assert_eq!(queue.highest_attempt(), 1);
+    let calls = index.calls();
+    let suspect: Vec<_> =
+        calls.iter().filter(|call| call.iter().any(|b| b.as_str() == "bean-19")).collect();
+    assert_eq!((suspect.len(), suspect[0].len()), (1, 1), "{calls:?}");
+    assert!(summary.returned >= 19, "the others were republished: {}", summary.returned);
+}

@@ -114,21 +114,37 @@ impl SimilarityStore for TestStore {
 pub(in crate::pipeline::tests) struct TestIndex {
     inner: CatalogueIndex,
     panics: Arc<Mutex<HashSet<BeanId>>>,
+    /// The beans of each call.
+    calls: Calls,
 }
+
+type Calls = Arc<Mutex<Vec<Vec<BeanId>>>>;
 
 impl TestIndex {
     pub(in crate::pipeline::tests) fn new() -> Self {
         let settings = crate::config::Config::default().score_settings();
-        Self { inner: CatalogueIndex::new(Arc::new(settings)), panics: Arc::default() }
+        Self {
+            inner: CatalogueIndex::new(Arc::new(settings)),
+            panics: Arc::default(),
+            calls: Arc::default(),
+        }
     }
     pub(in crate::pipeline::tests) fn panics_for(&self, n: usize) {
         self.panics.lock().expect("fresh").insert(id(n));
     }
 }
 
+impl TestIndex {
+    /// The beans that were scored together, call by call.
+    pub(in crate::pipeline::tests) fn calls(&self) -> Vec<Vec<BeanId>> {
+        self.calls.lock().expect("no panic inside").clone()
+    }
+}
+
 impl SimilarityIndex for TestIndex {
     fn snapshot(&self) -> Arc<dyn IndexSnapshot> {
-        Arc::new(TestSnapshot(self.inner.snapshot(), Arc::clone(&self.panics)))
+        let (panics, calls) = (Arc::clone(&self.panics), Arc::clone(&self.calls));
+        Arc::new(TestSnapshot(self.inner.snapshot(), panics, calls))
     }
     fn apply(&self, changes: Vec<BeanChange>) {
         self.inner.apply(changes);
@@ -145,10 +161,11 @@ impl SimilarityIndex for TestIndex {
 }
 
 #[derive(Debug)]
-struct TestSnapshot(Arc<dyn IndexSnapshot>, Arc<Mutex<HashSet<BeanId>>>);
+struct TestSnapshot(Arc<dyn IndexSnapshot>, Arc<Mutex<HashSet<BeanId>>>, Calls);
 
 impl IndexSnapshot for TestSnapshot {
     fn top_k(&self, beans: &[BeanId]) -> Vec<Option<SimilarList>> {
+        self.2.lock().expect("no panic inside").push(beans.to_vec());
         let panics = self.1.lock().expect("no panic inside").clone();
         assert!(!beans.iter().any(|bean| panics.contains(bean)), "scoring panics, as told");
         self.0.top_k(beans)

@@ -22,6 +22,7 @@ struct Row {
     body: Vec<u8>,
     kind: Option<String>,
     attempt: u32,
+    crashes: u32,
 }
 
 #[derive(Default)]
@@ -51,7 +52,17 @@ impl MemoryQueue {
     }
 
     pub(in crate::pipeline::tests) fn publish_bytes(&self, body: &[u8], kind: Option<&str>) {
-        let row = Row { body: body.to_vec(), kind: kind.map(Into::into), attempt: 1 };
+        let kind = kind.map(Into::into);
+        self.add(Row { body: body.to_vec(), kind, attempt: 1, crashes: 0 });
+    }
+
+    /// A message that was held by workers which crashed.
+    pub(in crate::pipeline::tests) fn publish_suspect(&self, n: usize, crashes: u32) {
+        let body = format!(r#"{{"coffeeBeanId":"{}"}}"#, bean(n)).into_bytes();
+        self.add(Row { body, kind: None, attempt: 1, crashes });
+    }
+
+    fn add(&self, row: Row) {
         self.change(|rows| {
             rows.ready.push_back(row);
             rows.published += 1;
@@ -139,7 +150,7 @@ impl MemoryQueue {
             },
             lane: Lane::Live,
             attempt: row.attempt,
-            crash_count: 0,
+            crash_count: row.crashes,
             first_failed_at: None,
             tag: 0,
             settlement: Settlement::new(Box::new(MemorySettle(self.clone(), row))),
@@ -183,7 +194,8 @@ impl Settle for MemorySettle {
     async fn hand_back(self: Box<Self>) -> Result<Settled, TransportError> {
         self.back(0)
     }
-    async fn republish(self: Box<Self>) -> Result<Settled, TransportError> {
+    async fn republish(mut self: Box<Self>) -> Result<Settled, TransportError> {
+        self.1.crashes = 0;
         self.back(0)
     }
     fn ticket(&self) -> Option<Ticket> {
