@@ -95,7 +95,9 @@ pub async fn all(config: &Config) -> Report {
 
 async fn queue(config: &Config, database: Option<&Database>, report: &mut Report) {
     let mut looking = config.clone();
-    if looking.transport.amqp.topology == Topology::Declare {
+    let declares =
+        config.mode() == Mode::Broker && config.transport.amqp.topology == Topology::Declare;
+    if declares {
         looking.transport.amqp.topology = Topology::Passive; // look, declare nothing
     }
     let depth = async {
@@ -115,7 +117,7 @@ async fn queue(config: &Config, database: Option<&Database>, report: &mut Report
             }
         }
         Err(AppError::Transport(TransportError::Misconfigured(what)))
-            if config.transport.amqp.topology == Topology::Declare =>
+            if declares =>
         {
             let message = format!("{what}; `cupping run` declares what is missing");
             report.say("queue", Severity::Warning, message);

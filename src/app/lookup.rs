@@ -101,12 +101,18 @@ fn by_name(beans: Vec<(BeanId, String)>, text: &str) -> Result<Found, LookupErro
 fn near(beans: &[(BeanId, String)], wanted: &str) -> Vec<String> {
     let mut near: Vec<(f64, &str)> = beans
         .iter()
-        .map(|(_, name)| (strsim::jaro_winkler(&name.to_lowercase(), wanted), name.as_str()))
+        .map(|(_, name)| (nearness(&name.to_lowercase(), wanted), name.as_str()))
         .filter(|(similarity, _)| *similarity >= NEAR)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     near.dedup_by(|a, b| a.1 == b.1);
     near.into_iter().take(OFFERED).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How near a name is: as a whole, or (a little less) by one of its words.
+fn nearness(name: &str, wanted: &str) -> f64 {
+    let by_word = name.split_whitespace().map(|word| 0.9 * strsim::jaro_winkler(word, wanted));
+    by_word.fold(strsim::jaro_winkler(name, wanted), f64::max)
 }
 
 #[cfg(test)]
@@ -132,6 +138,8 @@ mod tests {
     #[test]
     fn a_mistyped_name_is_answered_with_near_ones() {
         let error = by_name(beans(), "Nyeri Peabery").expect_err("no such bean").to_string();
+        assert!(error.contains("Nyeri Peaberry"), "{error}");
+        let error = by_name(beans(), "Nyri").expect_err("no such bean").to_string();
         assert!(error.contains("Nyeri Peaberry"), "{error}");
         let error = by_name(beans(), "kochere").expect_err("two such beans").to_string();
         assert!(error.contains("2 beans match") && error.contains("b1  Kochere"), "{error}");

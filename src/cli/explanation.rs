@@ -60,14 +60,16 @@ fn thousandths(value: u32) -> f64 {
 
 /// One line a dimension: name, weight, value, and what both beans share.
 pub(crate) fn lines(explanation: &Explanation, indent: usize) -> Vec<String> {
+    let longest = explanation.dimensions.iter().map(|part| part.name.chars().count()).max();
+    let names = longest.unwrap_or_default().min(18);
     explanation
         .dimensions
         .iter()
         .map(|part| {
             let head = format!(
-                "{:indent$}{:<18} weight {:<5}  {}  ",
+                "{:indent$}{:<names$} weight {:<5}  {}  ",
                 "",
-                output::cut(&part.name, 18),
+                output::cut(&part.name, names),
                 thousandths(part.weight),
                 output::score(part.ppm),
             );

@@ -108,15 +108,33 @@ fn status_of(error: &(dyn Error + 'static)) -> Option<ExitStatus> {
     None
 }
 
-pub(crate) fn of_store(error: &StoreError) -> ExitStatus {
+fn of_store(error: &StoreError) -> ExitStatus {
     match error {
         StoreError::Schema(_) => ExitStatus::Configuration,
+        error if misfit(error).is_some() => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
         _ => ExitStatus::Failure,
     }
 }
 
-pub(crate) fn of_transport(error: &TransportError) -> ExitStatus {
+/// What to do about a database that is there but does not fit, by SQLSTATE.
+fn misfit(error: &StoreError) -> Option<&'static str> {
+    match error.code()?.as_str() {
+        "42P01" | "42703" | "3F000" => Some(
+            "a table or column is missing: run `cupping migrate` as the owner of the tables, or \
+             correct [catalogue]; `cupping check` lists what is missing",
+        ),
+        "42501" => Some(
+            "the role lacks a right; `cupping migrate --roles` prints the script that grants what \
+             a worker and an importer need",
+        ),
+        "28P01" | "28000" => Some("correct user and password in database.url"),
+        "3D000" => Some("create the database, or correct its name in database.url"),
+        _ => None,
+    }
+}
+
+fn of_transport(error: &TransportError) -> ExitStatus {
     match error {
         TransportError::Misconfigured(_) => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
@@ -137,8 +155,10 @@ fn advice(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(AppError::Restless { .. }) = error.downcast_ref::<AppError>() {
         return Some("find out what writes it all the time, then run the command again".into());
     }
-    let status = status_of(error)?;
-    match status {
+    if let Some(misfit) = error.downcast_ref::<StoreError>().and_then(misfit) {
+        return Some(misfit.into());
+    }
+    match status_of(error)? {
         ExitStatus::Unavailable => Some(
             "start the service or correct its URL (database.url, transport.url); \
              `cupping check` tests every connection"

@@ -32,8 +32,8 @@ pub(crate) fn run(global: &Global, args: &MigrateArgs) -> anyhow::Result<ExitSta
     if applied.is_empty() {
         output::line("nothing to do: the database is up to date")?;
     }
-    for name in applied {
-        output::line(format!("applied {name}"))?;
+    for step in applied {
+        output::line(step)?;
     }
     Ok(ExitStatus::Success)
 }

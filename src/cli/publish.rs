@@ -78,8 +78,9 @@ async fn publish(session: &Session, args: PublishArgs) -> anyhow::Result<ExitSta
         let database = Database::open(&session.config).await.context("nothing was published")?;
         let store = database.store();
         if let Some((id, why)) = given.iter().find_map(|id| Some((id, store.accepts(id).err()?))) {
-            let what = format!("{id} cannot be the id of a bean here: {why}");
-            return Err(Told::new(ExitStatus::Failure, what, "nothing was published").into());
+            let what = format!("nothing was published: {id} cannot be the id of a bean: {why}");
+            let advice = "give ids of the catalogue";
+            return Err(Told::new(ExitStatus::Failure, what, advice).into());
         }
         let transport = open(session, Some(&database)).await?;
         let published = if args.all {

@@ -68,13 +68,16 @@ fn said(
         return Ok(output::json(summary)?);
     }
     let done = summary.written + summary.unchanged;
+    let removed = match summary.removed {
+        0 => String::new(),
+        removed => format!("; {} of beans that are gone removed", output::count(removed, "list")),
+    };
     output::line(format!(
-        "{} computed in {:.1} s: {} written, {} unchanged, {} of beans that are gone removed",
+        "{} computed in {:.1} s: {} written, {} unchanged{removed}",
         output::count(done, "list"),
         took.as_secs_f64(),
         summary.written,
         summary.unchanged,
-        summary.removed,
     ))?;
     if summary.resumed_at > 0 {
         let before = summary.resumed_at;

@@ -109,8 +109,12 @@ fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
     let loaded = Config::load(sources)?;
     let unsaid = loaded.origin("log.level") == Origin::Default;
     let mut config = loaded.config;
-    if unsaid && chatter == Chatter::Command {
-        config.log.level = "warn".into();
+    if unsaid {
+        config.log.level = match chatter {
+            Chatter::Command => "warn".into(),
+            // What the admin server's library says of its threads is no news.
+            Chatter::Service => format!("{},actix_server=warn", config.log.level),
+        };
     }
     Ok(config)
 }
