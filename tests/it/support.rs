@@ -14,6 +14,7 @@ pub mod proxy;
 
 pub mod metering;
 
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

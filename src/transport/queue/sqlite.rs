@@ -138,26 +138,16 @@ impl QueueTable for SqliteTable {
         let (ids, limit) = (json_ids(&ids), i64::from(delivery_limit));
         let message = failure::delivery_limit_message(delivery_limit);
         let bound = Arc::new((ids, limit, message));
-        let done = self
-            .transactor
-            .run(
-                "queue_expire",
-                &self.options,
-                work!(
-                    [bound] | tx | {
-                        let (ids, limit, message) = bound.as_ref();
-                        let bury =
-                            query(sql::BURY_EXPIRED).bind(ids).bind(now).bind(limit).bind(message);
-                        let failed = tx.execute(bury).await?.rows_affected();
-                        tx.execute(query(sql::DELETE_EXPIRED).bind(ids).bind(now).bind(limit))
-                            .await?;
-                        let release = query(sql::RELEASE_EXPIRED).bind(ids).bind(now).bind(limit);
-                        let released = tx.execute(release).await?.rows_affected();
-                        Ok(Expired { released, failed })
-                    }
-                ),
-            )
-            .await;
+        let body = work!([bound] => |tx: Sqlite| {
+            let (ids, limit, message) = bound.as_ref();
+            let bury = query(sql::BURY_EXPIRED).bind(ids).bind(now).bind(limit).bind(message);
+            let failed = tx.execute(bury).await?.rows_affected();
+            tx.execute(query(sql::DELETE_EXPIRED).bind(ids).bind(now).bind(limit)).await?;
+            let release = query(sql::RELEASE_EXPIRED).bind(ids).bind(now).bind(limit);
+            let released = tx.execute(release).await?.rows_affected();
+            Ok(Expired { released, failed })
+        });
+        let done = self.transactor.run("queue_expire", &self.options, body).await;
         done.map_err(|error| failure::transaction(&error))
     }
 
@@ -186,33 +176,25 @@ impl QueueTable for SqliteTable {
         failed: FailedRow,
     ) -> Result<bool, TransportError> {
         let bound = Arc::new((claim.to_owned(), failed));
-        let done = self
-            .transactor
-            .run(
-                "queue_dead_letter",
-                &self.options,
-                work!(
-                    [bound] | tx | {
-                        let (claim, failed) = bound.as_ref();
-                        let bury = query(sql::BURY)
-                            .bind(id)
-                            .bind(claim)
-                            .bind(unix_ms(failed.failed_at))
-                            .bind(failed.attempts)
-                            .bind(&failed.class)
-                            .bind(&failed.sqlstate)
-                            .bind(&failed.message)
-                            .bind(unix_ms(failed.first_failed_at))
-                            .bind(&failed.headers);
-                        if tx.execute(bury).await?.rows_affected() == 0 {
-                            return Ok(false);
-                        }
-                        tx.execute(query(sql::ACK).bind(id).bind(claim)).await?;
-                        Ok(true)
-                    }
-                ),
-            )
-            .await;
+        let body = work!([bound] => |tx: Sqlite| {
+            let (claim, failed) = bound.as_ref();
+            let bury = query(sql::BURY)
+                .bind(id)
+                .bind(claim)
+                .bind(unix_ms(failed.failed_at))
+                .bind(failed.attempts)
+                .bind(&failed.class)
+                .bind(&failed.sqlstate)
+                .bind(&failed.message)
+                .bind(unix_ms(failed.first_failed_at))
+                .bind(&failed.headers);
+            if tx.execute(bury).await?.rows_affected() == 0 {
+                return Ok(false);
+            }
+            tx.execute(query(sql::ACK).bind(id).bind(claim)).await?;
+            Ok(true)
+        });
+        let done = self.transactor.run("queue_dead_letter", &self.options, body).await;
         done.map_err(|error| failure::transaction(&error))
     }
 

@@ -10,6 +10,8 @@ use super::proxy::Proxy;
 use async_trait::async_trait;
 use cupping::config::QueueConfig;
 use cupping::resilience::backoff::Ladder;
+use cupping::store::postgres::PostgresStore;
+use cupping::store::settings::StoreSettings;
 use cupping::transport::amqp::{AmqpSettings, AmqpTransport};
 use cupping::transport::codec::headers;
 use cupping::transport::queue::{QueueSettings, QueueTransport};
@@ -94,20 +96,6 @@ where
 /// How long a claim holds in tests that wait for it to run out.
 pub const SHORT_VISIBILITY: Duration = Duration::from_millis(600);
 
-const POSTGRES_TABLES: &str = "
-    CREATE SCHEMA cupping;
-    CREATE TABLE cupping.queue_message (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, lane text NOT NULL,
-        body bytea NOT NULL, headers jsonb NOT NULL DEFAULT '{}', type text, content_type text,
-        published_at timestamptz NOT NULL DEFAULT now(),
-        available_at timestamptz NOT NULL DEFAULT now(), attempt int NOT NULL DEFAULT 1,
-        crash_count int NOT NULL DEFAULT 0, first_failed_at timestamptz, claim text,
-        claimed_until timestamptz);
-    CREATE TABLE cupping.queue_failed (
-        id bigint PRIMARY KEY, lane text, body bytea, headers jsonb, type text, content_type text,
-        published_at timestamptz, failed_at timestamptz, attempts int, class text, sqlstate text,
-        message text, first_failed_at timestamptz);";
-
 const SQLITE_TABLES: &str = "
     CREATE TABLE cupping_queue_message (
         id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, body BLOB NOT NULL,
@@ -131,8 +119,9 @@ pub struct PostgresFixture {
 impl PostgresFixture {
     pub async fn create(visibility: Duration) -> Self {
         let database = PostgresDatabase::create().await;
+        let store = PostgresStore::connect(&database.url(), StoreSettings::default()).await;
+        store.expect("the new database answers").migrate().await.expect("it is new");
         let pool = database.pool(4).await;
-        raw_sql(POSTGRES_TABLES).execute(&pool).await.expect("the tables are new");
         Self { database, pool, visibility }
     }
 
