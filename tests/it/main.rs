@@ -11,6 +11,7 @@ mod amqp_settling;
 mod cli_catalogue;
 mod cli_demo;
 mod cli_usage;
+mod config_deploy;
 mod config_loading;
 mod metrics_registered;
 mod pg_changes;
