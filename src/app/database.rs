@@ -9,7 +9,7 @@ use crate::store::import::CatalogueWriter;
 use crate::store::postgres::PostgresStore;
 use crate::store::settings::StoreSettings;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Finding, StateCheck, Store};
+use crate::store::{Catalogue, Finding, Severity, StateCheck, Store};
 use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,10 +106,22 @@ impl Database {
     /// [`AppError`] when it cannot be read.
     pub async fn findings(&self) -> Result<Vec<Finding>, AppError> {
         Ok(match self {
-            Self::Sqlite(store) => store.check().await?,
+            Self::Sqlite(store) => vec![look_into(store.as_ref()).await],
             Self::Postgres(store) => store.check().await?,
         })
     }
+}
+
+/// The embedded database is ours alone: it answers and can be read, or it cannot.
+async fn look_into(store: &SqliteStore) -> Finding {
+    let (severity, message) = match store.count().await {
+        Ok(beans) => (Severity::Ok, format!("the SQLite file can be read; {beans} beans")),
+        Err(error) => (
+            Severity::Problem,
+            format!("the SQLite file cannot be read: {error}; run `cupping migrate`"),
+        ),
+    };
+    Finding { subject: "database".into(), severity, message }
 }
 
 fn create_directory(file: &Path) -> Result<(), AppError> {

@@ -46,7 +46,8 @@ pub async fn open(
     };
     Ok(Arc::new(match database {
         Database::Sqlite(store) => {
-            QueueTransport::sqlite(store.write_pool(), store.read_pool(), settings)
+            let (write, read) = (store.write_pool().clone(), store.read_pool().clone());
+            QueueTransport::sqlite(write, read, settings)
         }
         Database::Postgres(store) => {
             QueueTransport::postgres(store.pool_handle().clone(), settings)
