@@ -6,6 +6,8 @@
 //! do. `docs/ARCHITECTURE.md` maps the house; imports go strictly downward through its layers.
 
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod index;

@@ -5,11 +5,15 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each topic uses its own part")]
 
-pub mod amqp;
+pub mod command;
 pub mod databases;
-pub mod metering;
-pub mod proxy;
 pub mod transports;
+
+pub mod amqp;
+pub mod proxy;
+
+pub mod metering;
+
 
 use std::future::Future;
 use std::time::{Duration, Instant};

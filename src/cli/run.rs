@@ -1,0 +1,57 @@
+//! `cupping run`: the service.
+//!
+//! Decides: when it ends by itself. Never does: the work (see [`crate::app::service`]).
+
+use super::session::Session;
+use super::{ExitStatus, Global, Output, output};
+use crate::app::service::{self, Options};
+use crate::pipeline::{RunLimits, RunSummary};
+use clap::Args;
+use std::time::Duration;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "SIGTERM or Ctrl-C drains and ends with 0; a second signal stops now.\n\
+    SIGHUP reads the log level again. Numbers are served on admin.listen: /metrics, /readyz.")]
+pub(crate) struct RunArgs {
+    /// Drain and end with 0 after this many messages.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Drain and end with 0 after this long, such as `90s` or `1h`.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    time_limit: Option<Duration>,
+}
+
+/// Runs the service.
+pub(crate) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<ExitStatus> {
+    let session = Session::service(global)?;
+    let options = Options {
+        limits: RunLimits { messages: args.limit, time: args.time_limit },
+        numbers: session.numbers.clone(),
+    };
+    let reread = session.reread();
+    let summary =
+        session.block_on(async { Ok(service::run(&session.config, options, reread).await?) })?;
+    if session.output == Some(Output::Json) {
+        output::json(&facts(&summary))?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn facts(summary: &RunSummary) -> serde_json::Value {
+    serde_json::json!({
+        "received": summary.received,
+        "processed": summary.processed,
+        "unchanged": summary.unchanged,
+        "coalesced": summary.coalesced,
+        "acked": summary.acked,
+        "retried": summary.retried,
+        "failed": summary.failed,
+        "returned": summary.returned,
+        "lost": summary.lost,
+        "reruns": summary.reruns,
+        "latency_p50_ms": summary.latency_p50.as_secs_f64() * 1000.0,
+        "latency_p99_ms": summary.latency_p99.as_secs_f64() * 1000.0,
+        "seconds": summary.duration.as_secs_f64(),
+    })
+}
