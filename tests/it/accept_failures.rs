@@ -1,10 +1,10 @@
 //! What must hold when messages, writes and workers fail.
 
 use crate::support::beans;
-use crate::support::world::soon;
 use crate::support::oracle::assert_lists_equal_the_oracles;
 use crate::support::rabbit::Raw;
 use crate::support::world::World;
+use crate::support::world::soon;
 use sqlx::AssertSqlSafe;
 use std::time::Duration;
 
@@ -32,7 +32,11 @@ async fn strange_messages_end_as_the_design_says_and_the_worker_lives() {
 
     let failed = raw.failed(5).await;
     let reasons: Vec<_> = failed.iter().map(|message| message.text("x-cupping-error")).collect();
-    assert_eq!(failed.len(), 5, "no JSON, foreign kind, impossible id, too large, empty: {reasons:?}");
+    assert_eq!(
+        failed.len(),
+        5,
+        "no JSON, foreign kind, impossible id, too large, empty: {reasons:?}"
+    );
     assert!(failed.iter().all(|m| !m.text("x-cupping-error").is_empty()), "{reasons:?}");
     assert!(failed.iter().all(|m| m.header_bytes() <= 4096));
     soon("the missing bean is acked after its early retries, the good one at once", async || {
@@ -71,8 +75,8 @@ async fn a_failing_bean_climbs_the_ladder_alone_and_ends_in_the_failed_queue() {
     for (delay, step) in delays.iter().zip([500, 1000, 2000, 4000, 8000]) {
         assert!((step * 9 / 10..=step * 11 / 10).contains(delay), "{delays:?}");
     }
-    let exhausted =
-        worker.metric("cupping_retries_exhausted_total{level=\"message\",reason=\"serialization\"}");
+    let exhausted = worker
+        .metric("cupping_retries_exhausted_total{level=\"message\",reason=\"serialization\"}");
     assert_eq!(exhausted, 1.0);
     assert_eq!(worker.acked(), 39);
 }
@@ -103,8 +107,13 @@ async fn killed_with_fifty_prefetched_nothing_is_lost_and_no_attempt_is_burnt() 
         .execute(&mut *hostage)
         .await
         .expect("the lock is taken");
-    let slow = ["transaction.lock_timeout=\"60s\"", "transaction.statement_timeout=\"80s\"",
-                "transaction.deadline=\"120s\"", "pipeline.concurrency=4", "pipeline.batch=4"];
+    let slow = [
+        "transaction.lock_timeout=\"60s\"",
+        "transaction.statement_timeout=\"80s\"",
+        "transaction.deadline=\"120s\"",
+        "pipeline.concurrency=4",
+        "pipeline.batch=4",
+    ];
     let victim = world.worker(&slow);
     world.succeed_with_input(&["publish", "-"], &beans::ids(&catalogue));
     soon("all fifty are prefetched", async || {
@@ -209,8 +218,7 @@ async fn one_listed_bean(world: &World) -> String {
         .fetch_one(&world.admin)
         .await
         .expect("a database has a name");
-    let setting =
-        format!("ALTER DATABASE {database} SET deadlock_timeout = '{DEADLOCK_TIMEOUT}'");
+    let setting = format!("ALTER DATABASE {database} SET deadlock_timeout = '{DEADLOCK_TIMEOUT}'");
     sqlx::query(AssertSqlSafe(setting)).execute(&world.admin).await.expect("a superuser may");
     catalogue[3].id.clone()
 }

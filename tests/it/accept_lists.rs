@@ -3,8 +3,8 @@
 
 use crate::support::beans::{self, TestBean};
 use crate::support::oracle::assert_lists_equal_the_oracles;
-use crate::support::world::{Worker, World};
 use crate::support::world::soon;
+use crate::support::world::{Worker, World};
 use sqlx::AssertSqlSafe;
 
 /// Sum over the workers of what they acked.
@@ -94,10 +94,12 @@ async fn a_run_succeeds_while_others_hold_the_shared_tables_and_writes_nothing_t
 }
 
 async fn fingerprint_of_region(world: &World) -> Option<String> {
-    sqlx::query_scalar("SELECT md5(string_agg(xmin::text || ctid::text, ',' ORDER BY id)) FROM region")
-        .fetch_one(&world.admin)
-        .await
-        .expect("regions are readable")
+    sqlx::query_scalar(
+        "SELECT md5(string_agg(xmin::text || ctid::text, ',' ORDER BY id)) FROM region",
+    )
+    .fetch_one(&world.admin)
+    .await
+    .expect("regions are readable")
 }
 
 #[tokio::test(flavor = "multi_thread")]

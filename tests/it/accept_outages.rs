@@ -1,9 +1,9 @@
 //! What must hold when a server is restarted under load. These tests start servers of their own.
 
 use crate::support::beans;
-use crate::support::world::soon;
 use crate::support::oracle::assert_lists_equal_the_oracles;
 use crate::support::servers::Servers;
+use crate::support::world::soon;
 use crate::support::world::{Worker, World};
 
 #[tokio::test(flavor = "multi_thread")]

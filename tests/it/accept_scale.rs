@@ -2,8 +2,8 @@
 //! limited.
 
 use crate::support::beans;
-use crate::support::world::soon;
 use crate::support::oracle::assert_lists_equal_the_oracles;
+use crate::support::world::soon;
 use crate::support::world::{Worker, World};
 use std::time::Instant;
 
@@ -22,10 +22,8 @@ async fn scaled_from_one_to_four_to_one_under_load_nothing_is_lost() {
         world.succeed_with_input(&["publish", "-"], &beans::ids(&catalogue));
         for worker in &more {
             let before = worker.acked();
-            soon(&format!("each takes its share, round {round}"), async || {
-                worker.acked() > before
-            })
-            .await;
+            soon(&format!("each takes its share, round {round}"), async || worker.acked() > before)
+                .await;
         }
     }
     for worker in more {

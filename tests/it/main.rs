@@ -4,6 +4,10 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod accept_failures;
+mod accept_lists;
+mod accept_outages;
+mod accept_scale;
 mod admin_server;
 mod amqp_outage;
 mod amqp_publishing;

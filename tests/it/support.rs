@@ -10,10 +10,14 @@ pub mod databases;
 pub mod transports;
 
 pub mod amqp;
+pub mod beans;
+pub mod oracle;
 pub mod proxy;
+pub mod rabbit;
+pub mod servers;
+pub mod world;
 
 pub mod metering;
-
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -165,9 +165,7 @@ async fn known_taxa(tx: &mut Tx<Postgres>) -> Result<Taxa, BodyError> {
             format!("SELECT id::text, name, NULL::text, {position} FROM public.{table}")
         };
         let rows: Vec<NodeRow> = tx.fetch_all_as(sqlx::query(AssertSqlSafe(sql))).await?;
-        for (key, name, parent, position) in rows {
-            taxa.know(kind, key, name, parent, position);
-        }
+        taxa.know_all(kind, rows);
     }
     Ok(taxa)
 }

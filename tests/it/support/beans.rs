@@ -63,7 +63,8 @@ pub(crate) fn ids(beans: &[TestBean]) -> String {
 }
 
 fn bean(random: &mut fastrand::Rng, id: Option<String>) -> TestBean {
-    let id = id.unwrap_or_else(|| uuid::Builder::from_random_bytes(bytes(random)).into_uuid().to_string());
+    let id = id
+        .unwrap_or_else(|| uuid::Builder::from_random_bytes(bytes(random)).into_uuid().to_string());
     let number = random.u32(..100_000);
     let line = json!({
         "id": id,

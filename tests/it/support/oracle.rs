@@ -30,7 +30,13 @@ pub(crate) async fn assert_lists_equal_the_oracles(world: &World) {
             format!("{bean}: {rows} rows stored, {} expected, or others", list.len())
         })
         .collect();
-    assert!(wrong.is_empty(), "{} of {} lists: {:#?}", wrong.len(), expected.len(), &wrong[..wrong.len().min(5)]);
+    assert!(
+        wrong.is_empty(),
+        "{} of {} lists: {:#?}",
+        wrong.len(),
+        expected.len(),
+        &wrong[..wrong.len().min(5)]
+    );
     let strangers: Vec<_> = stored.keys().filter(|bean| !expected.contains_key(*bean)).collect();
     assert!(strangers.is_empty(), "rows of beans that do not exist: {strangers:?}");
     assert!(!expected.is_empty(), "an empty catalogue proves nothing");

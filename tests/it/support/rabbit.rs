@@ -4,7 +4,9 @@
 
 use super::world::World;
 use futures_util::StreamExt;
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use std::time::Duration;
@@ -37,7 +39,7 @@ impl Raw {
     /// Publishes bytes to the work queue, with a `type` property or without.
     pub(crate) async fn publish(&self, kind: Option<&str>, body: &[u8]) {
         let properties = match kind {
-            Some(kind) => BasicProperties::default().with_kind(kind.into()),
+            Some(kind) => BasicProperties::default().with_type(kind.into()),
             None => BasicProperties::default(),
         };
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
@@ -113,6 +115,10 @@ impl Failed {
 
     /// Bytes of all header names and texts.
     pub(crate) fn header_bytes(&self) -> usize {
-        self.headers.inner().keys().map(|name| name.as_str().len() + self.text(name.as_str()).len()).sum()
+        self.headers
+            .inner()
+            .keys()
+            .map(|name| name.as_str().len() + self.text(name.as_str()).len())
+            .sum()
     }
 }

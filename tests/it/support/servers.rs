@@ -26,7 +26,9 @@ impl Servers {
         let variable = |name: &str| {
             environment
                 .lines()
-                .find_map(|line| line.strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('='))
+                .find_map(|line| {
+                    line.strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('=')
+                })
                 .unwrap_or_else(|| panic!("scripts/servers env prints {name}"))
                 .to_owned()
         };

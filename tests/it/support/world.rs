@@ -3,7 +3,6 @@
 //!
 //! Decides: names, ports, clean-up. Never does: assert on behaviour.
 
-
 use super::{amqp_url, postgres_url};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -185,15 +184,15 @@ pub(crate) struct Worker {
 impl Worker {
     /// Waits until `/readyz` answers 200.
     pub(crate) async fn ready(&self) {
-        soon("the worker is ready", async || self.get("/readyz").is_some_and(|r| r.0 == 200))
-            .await;
+        soon("the worker is ready", async || self.get("/readyz").is_some_and(|r| r.0 == 200)).await;
     }
 
     /// Status and body of an admin path; `None` while the server does not answer.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split_whitespace().nth(1)?.parse().ok()?;
