@@ -7,6 +7,7 @@
 
 pub mod databases;
 pub mod metering;
+pub mod stores;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
