@@ -18,6 +18,7 @@ pub mod servers;
 pub mod world;
 
 pub mod metering;
+pub mod stores;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
