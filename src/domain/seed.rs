@@ -3,8 +3,10 @@
 //! Decides: what a fresh catalogue knows about regions, processing, roasts, varieties and flavours.
 //! Never does: give nodes keys (each store has its own), or read a file at run time.
 
+use super::dimension::{Node, NodeMap, Taxonomy};
 use super::phrase;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A node of a tree, by its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,44 @@ pub struct SeedTaxonomy {
     pub roast: Vec<String>,
     /// Varieties with the names of their parents.
     pub varieties: Vec<(String, Vec<String>)>,
+}
+
+impl SeedTaxonomy {
+    /// The taxonomies in the order of the default dimensions (regions, processing, roast,
+    /// varieties, notes), each node's key being its path: for catalogues without a database, as in
+    /// tests and benchmarks.
+    #[must_use]
+    pub fn keyed_by_path(&self) -> Taxonomy {
+        let roast = (0..).zip(&self.roast).map(|(rank, name)| node(name, &[], Some(rank)));
+        let varieties = self.varieties.iter().map(|(name, parents)| node(name, parents, None));
+        Taxonomy {
+            dimensions: vec![
+                tree_by_path(&self.regions),
+                tree_by_path(&self.processing),
+                roast.collect(),
+                varieties.collect(),
+                tree_by_path(&self.wheel),
+            ],
+        }
+    }
+}
+
+fn node(name: &str, parents: &[String], rank: Option<i64>) -> (Arc<str>, Node) {
+    let key: Arc<str> = phrase::slug(name).into();
+    let parents = parents.iter().map(|parent| phrase::slug(parent).into()).collect();
+    (key.clone(), Node { key, name: name.into(), parents, rank })
+}
+
+fn tree_by_path(nodes: &[SeedNode]) -> NodeMap {
+    let node = |seed: &SeedNode| {
+        let key: Arc<str> = phrase::path(&seed.path).into();
+        let parents = match seed.parent() {
+            [] => Vec::new(),
+            parent => vec![phrase::path(parent).into()],
+        };
+        (key.clone(), Node { key, name: seed.name().into(), parents, rank: None })
+    };
+    nodes.iter().map(node).collect()
 }
 
 type TwoLevels = BTreeMap<String, Vec<String>>;
@@ -107,52 +147,4 @@ fn three_levels(roots: &ThreeLevels) -> Vec<SeedNode> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn parents_stand_before_their_children_and_no_node_twice() {
-        let seed = builtin_taxonomy();
-        for tree in [&seed.regions, &seed.processing, &seed.wheel] {
-            let mut seen: BTreeSet<&[String]> = BTreeSet::new();
-            for node in tree {
-                assert!(node.parent().is_empty() || seen.contains(node.parent()), "{node:?}");
-                assert!(seen.insert(&node.path), "{node:?} stands twice");
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for (variety, parents) in &seed.varieties {
-            assert!(parents.iter().all(|parent| seen.contains(parent)), "{variety}");
-            assert!(seen.insert(variety), "{variety} stands twice");
-        }
-    }
-
-    #[test]
-    fn the_taxonomies_are_complete() {
-        let seed = builtin_taxonomy();
-        assert_eq!(seed.roast.len(), 5);
-        assert_eq!(seed.wheel.len(), 110);
-        assert!(seed.processing.iter().any(|node| node.path == ["Washed", "Double Washed"]));
-        assert!(seed.regions.iter().any(|node| node.path == ["Africa", "Ethiopia", "Guji"]));
-        assert!(seed.varieties.iter().any(|(name, _)| name == "Gesha"));
-        // A country or region is found by "Country" or "Country/Name", so neither may be
-        // ambiguous.
-        let short: Vec<_> = seed.regions.iter().filter(|n| n.path.len() > 1).collect();
-        let unique: BTreeSet<_> = short.iter().map(|n| &n.path[1..]).collect();
-        assert_eq!(unique.len(), short.len());
-    }
-
-    #[test]
-    fn every_alias_leads_to_a_node_of_the_wheel() {
-        let seed = builtin_taxonomy();
-        let paths: BTreeSet<_> = seed.wheel.iter().map(|node| phrase::path(&node.path)).collect();
-        assert_eq!(paths.len(), seed.wheel.len(), "two nodes have one path");
-        let aliases = builtin_aliases();
-        assert!(aliases.len() > 350);
-        for (text, path) in &aliases {
-            assert!(paths.contains(path), "{text} leads to {path}, which is no node");
-        }
-        assert_eq!(aliases["cassis"], "fruity.berry");
-    }
-}
+mod tests;

@@ -239,3 +239,71 @@ fn an_index_without_dimensions_finds_nothing_to_compare() {
     let list = index.snapshot().top_k(&[id(1)]).remove(0).expect("bean 1 is there");
     assert_eq!(list.iter().map(|similar| similar.ppm).collect::<Vec<_>>(), [0]);
 }
+
+#[test]
+fn writers_take_turns_and_lose_nothing_while_readers_go_on() {
+    const WRITERS: u32 = 4;
+    const EACH: u32 = 150;
+    let settings = settings(1);
+    let index = rebuilt(&settings, &[(0, node_features("4"))]);
+    let start = std::sync::Barrier::new(WRITERS as usize + 1);
+    std::thread::scope(|scope| {
+        let spawn = |writer: u32| {
+            let (index, start) = (&index, &start);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..EACH {
+                    let number = 1 + writer * EACH + number;
+                    index.apply(vec![change(number, Some(&node_features("4")))]);
+                }
+            })
+        };
+        let writers: Vec<_> = (0..WRITERS).map(spawn).collect();
+        start.wait();
+        let mut beans = 0;
+        while !writers.iter().all(|writer| writer.is_finished()) {
+            let list = index.snapshot().top_k(&[id(0)]).remove(0).expect("bean 0 is there");
+            assert!(list.iter().all(|similar| similar.ppm == 1_000_000));
+            let now = index.size().beans;
+            assert!(now >= beans, "a change was lost");
+            beans = now;
+        }
+    });
+    let catalogue = (0..=WRITERS * EACH).map(|number| (id(number), node_features("4"))).collect();
+    assert_equals_oracle(&index, &settings, &catalogue);
+}
+
+#[test]
+fn a_millionth_decides_who_enters_a_full_list_and_who_reaches_the_minimum() {
+    let dimension = |name: &str, weight| Dimension {
+        name: name.into(),
+        weight,
+        prior: 0,
+        expansion: Expansion::Flat,
+    };
+    let node = |key: &str| vec![Value::Node(key.into())];
+    let features = |second: &str| Features { bags: vec![node("same"), node(second)] };
+    // Bean 1 shares all but a millionth with bean 0, bean 2 everything, bean 3 as bean 1.
+    let beans = ["x", "other", "x", "third"];
+    let beans: Vec<_> = (0..).zip(beans.iter().map(|second| features(second))).collect();
+    let ppm_of = |list_length, minimum_ppm| -> Vec<(String, u32)> {
+        let settings = ScoreSettings {
+            dimensions: vec![dimension("heavy", 999_999), dimension("light", 1)],
+            aliases: Arc::default(),
+            list_length,
+            minimum_ppm,
+        };
+        let index = rebuilt(&Arc::new(settings), &beans);
+        let list = index.snapshot().top_k(&[id(0)]).remove(0).expect("bean 0 is there");
+        list.iter().map(|similar| (similar.bean.to_string(), similar.ppm)).collect()
+    };
+    let (one, two, three) = (
+        ("bean-1".to_owned(), 999_999),
+        ("bean-2".to_owned(), 1_000_000),
+        ("bean-3".to_owned(), 999_999),
+    );
+    assert_eq!(ppm_of(1, 0), std::slice::from_ref(&two));
+    assert_eq!(ppm_of(2, 0), [two.clone(), one.clone()]);
+    assert_eq!(ppm_of(9, 999_999), [two.clone(), one, three]);
+    assert_eq!(ppm_of(9, 1_000_000), [two]);
+}
