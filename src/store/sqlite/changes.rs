@@ -14,7 +14,8 @@ use sqlx::Sqlite;
 use std::collections::HashMap;
 
 /// How far the log was pruned: marks below it cannot be answered.
-pub(super) const PRUNED_TO: &str = "SELECT coalesce((SELECT CAST(value AS INTEGER) FROM cupping_state \
+pub(super) const PRUNED_TO: &str = "\
+    SELECT coalesce((SELECT CAST(value AS INTEGER) FROM cupping_state \
      WHERE key = 'pruned_to'), 0)";
 
 const NEWS: &str = "SELECT DISTINCT kind, bean_id FROM cupping_change_log \
