@@ -4,6 +4,7 @@
 //! Never does: write a catalogue whose tables are mapped (its application does).
 
 use super::StoreError;
+use crate::config::{CatalogueConfig, IdType};
 use crate::domain::bean::BeanId;
 use crate::domain::seed::SeedTaxonomy;
 use async_trait::async_trait;
@@ -129,4 +130,20 @@ pub fn mapped_refusal() -> StoreError {
          change the beans through the application they belong to: Cupping notices"
             .into(),
     )
+}
+
+/// Whether the mapping names the tables and columns of our own catalogue; weights do not matter.
+#[must_use]
+pub fn is_own_schema(catalogue: &CatalogueConfig) -> bool {
+    let names = |config: &CatalogueConfig| {
+        let dimensions: Vec<String> = config
+            .dimensions
+            .iter()
+            .map(|d| format!("{:?} {:?} {:?}", d.values, d.join, d.text))
+            .collect();
+        let ids = config.id_type != IdType::Bigint;
+        let (table, id, name) = (&config.bean_table, &config.bean_id, &config.bean_name);
+        format!("{table} {id} {name} {ids} {:?} {dimensions:?}", config.similarity)
+    };
+    names(catalogue) == names(&CatalogueConfig::default())
 }

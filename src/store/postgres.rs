@@ -22,6 +22,8 @@ use std::time::Duration;
 
 mod changes;
 mod check;
+mod import;
+mod import_rows;
 mod lists;
 mod migrate;
 mod read;

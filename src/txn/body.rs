@@ -86,9 +86,9 @@ where
 /// Writes a transaction body: `work!([a, b] => |tx| { … })`.
 ///
 /// The named captures are cloned, for the body and for each attempt (make them
-/// [`std::sync::Arc`]s); the block is
-/// async and returns `Result<T, BodyError>`. Without captures: `work!(|tx| { … })`. A body that is
-/// not written straight into the call of `run` names its database: `work!([a] => |tx: Postgres| …)`.
+/// [`std::sync::Arc`]s); the block is async and returns `Result<T, BodyError>`. Without captures:
+/// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
+/// database: `work!([a] => |tx: Postgres| { … })`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {

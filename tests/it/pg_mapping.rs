@@ -164,6 +164,23 @@ async fn a_mapping_that_does_not_fit_is_refused_with_every_problem_at_once() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_not_migrated_is_refused_with_what_to_do() {
+    let database = PostgresDatabase::create().await;
+    let store = connect(&database, StoreSettings::default()).await;
+    let error = store.open_state("f").await.expect_err("nothing is there").to_string();
+    assert!(error.contains("cupping migrate"), "{error}");
+    store.migrate().await.expect("migrated");
+    store.open_state("f").await.expect("all is there");
+    let pool = database.pool(1).await;
+    sqlx::raw_sql("DROP TRIGGER cupping_log_update ON coffee_bean")
+        .execute(&pool)
+        .await
+        .expect("dropped");
+    let error = store.open_state("f").await.expect_err("a trigger is missing").to_string();
+    assert!(error.contains("coffee_bean would go unnoticed"), "{error}");
+}
+
+#[tokio::test]
 async fn migrating_again_does_nothing_and_a_changed_mapping_moves_the_triggers() {
     let shop = Shop::open().await;
     assert_eq!(shop.store.migrate().await.expect("again"), Vec::<String>::new());

@@ -3,9 +3,7 @@
 use crate::pg_support::{Shop, batch, bean, connect, item, list};
 use cupping::domain::ranking::Similar;
 use cupping::store::postgres::ROLES_SQL;
-use cupping::store::{
-    Catalogue, LogMark, SimilarityStore, StoreSettings, WriteItem, WriteOutcome,
-};
+use cupping::store::{Catalogue, LogMark, SimilarityStore, StoreSettings, WriteItem, WriteOutcome};
 use cupping::txn::ticket::Ticket;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::sync::Arc;
@@ -180,12 +178,10 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
     shop.sql(format!("CREATE ROLE {login} LOGIN IN ROLE cupping_worker")).await;
     let mut url = url::Url::parse(&shop.database.url()).expect("a URL");
     url.set_username(&login).expect("a user can be set");
-    let worker = cupping::store::postgres::PostgresStore::connect(
-        url.as_str(),
-        StoreSettings::default(),
-    )
-    .await
-    .expect("the worker connects");
+    let worker =
+        cupping::store::postgres::PostgresStore::connect(url.as_str(), StoreSettings::default())
+            .await
+            .expect("the worker connects");
     let findings = worker.check().await.expect("checked");
     assert!(
         findings.iter().all(|f| f.severity != cupping::store::Severity::Problem),
@@ -202,7 +198,7 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
         "UPDATE coffee_bean SET name = 'x'",
         "DELETE FROM coffee_bean",
         "SELECT FROM region FOR KEY SHARE",
-        "LOCK TABLE region IN ROW SHARE MODE",
+        "DO $$ BEGIN LOCK TABLE region IN ROW SHARE MODE; END $$",
         "UPDATE coffee_bean_similarity SET score = 1",
     ] {
         let refused = session.execute(AssertSqlSafe(forbidden)).await.expect_err(forbidden);

@@ -9,6 +9,7 @@ pub mod amqp;
 pub mod databases;
 pub mod metering;
 pub mod proxy;
+pub mod stores;
 pub mod transports;
 
 use std::future::Future;

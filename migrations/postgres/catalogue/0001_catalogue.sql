@@ -22,7 +22,8 @@ CREATE TABLE public.region (
 CREATE TABLE public.processing_method (
     id        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     parent_id uuid REFERENCES public.processing_method (id),
-    name      text NOT NULL UNIQUE
+    name      text NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (parent_id, name)
 );
 
 CREATE TABLE public.roast_level (

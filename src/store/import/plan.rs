@@ -9,7 +9,7 @@
 
 use super::ImportRecord;
 use crate::domain::seed::{SeedNode, SeedTaxonomy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The continent of a country nobody placed.
 const OTHER: &str = "Other";
@@ -132,7 +132,36 @@ pub struct Taxa {
 }
 
 impl Taxa {
-    /// Puts in a node that the database has. Parents must come before their children.
+    /// Puts in the nodes that the database has, in any order: key, name, parent, position.
+    pub fn know_all(
+        &mut self,
+        kind: Kind,
+        rows: impl IntoIterator<Item = (String, String, Option<String>, Option<i64>)>,
+    ) {
+        let mut waiting: Vec<_> = rows.into_iter().collect();
+        waiting.sort_unstable();
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        while !waiting.is_empty() {
+            let is_ready = |parent: &Option<String>| {
+                parent.as_ref().is_none_or(|parent| known.contains(parent))
+            };
+            let (ready, rest): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(_, _, parent, _)| is_ready(parent));
+            if ready.is_empty() {
+                // Parents that are missing or form a circle: such nodes hang on nothing.
+                rest.into_iter()
+                    .for_each(|(key, name, _, at)| self.know(kind, key, name, None, at));
+                return;
+            }
+            for (key, name, parent, position) in ready {
+                known.insert(key.clone());
+                self.know(kind, key, name, parent, position);
+            }
+            waiting = rest;
+        }
+    }
+
+    /// Puts in one node that the database has; its parent must be known already.
     pub fn know(
         &mut self,
         kind: Kind,

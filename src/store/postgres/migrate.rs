@@ -62,6 +62,31 @@ impl PostgresStore {
         Ok(done)
     }
 
+    /// Refuses a database that has not been migrated for this mapping: without our triggers
+    /// changes would go unnoticed.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] says what is missing.
+    pub async fn ensure_migrated(&self) -> Result<(), StoreError> {
+        let pending = pending(&self.pool).await?;
+        if !pending.is_empty() {
+            let message = "this database has not been migrated for this release; run `cupping \
+                           migrate` as the owner of the tables";
+            return Err(StoreError::Schema(message.into()));
+        }
+        let missing = self.trigger_difference().await?.missing;
+        let tables: BTreeSet<&str> = missing.iter().map(|t| t.table.as_str()).collect();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let tables: Vec<&str> = tables.into_iter().collect();
+        Err(StoreError::Schema(format!(
+            "changes of {} would go unnoticed, since triggers of ours are missing; run `cupping \
+             migrate` as the owner of the tables, or set catalogue.refresh = \"reload\"",
+            tables.join(", ")
+        )))
+    }
+
     async fn install_triggers(&self, done: &mut Vec<String>) -> Result<(), StoreError> {
         let difference = self.trigger_difference().await?;
         let mut connection = self.pool.acquire().await.map_err(failed(DOING))?;

@@ -59,6 +59,7 @@ const FORGET_LOG: &str = "\
 
 impl PostgresStore {
     pub(super) async fn check_state(&self, fingerprint: &str) -> Result<StateCheck, StoreError> {
+        self.ensure_migrated().await?;
         let known: Arc<[(&'static str, String)]> =
             [("database", self.identity().await?), ("fingerprint", fingerprint.to_owned())].into();
         let options = &self.settings.transaction;

@@ -70,20 +70,26 @@ impl Statements {
         let source = quote(&config.similarity.source);
         let similar = quote(&config.similarity.similar);
         let score = quote(&config.similarity.score);
-        let row = format!("SELECT {source}::text, {similar}::text, {score}::float8 FROM {lists}");
+        // Qualified, because ORDER BY would take a bare name for the text beside SELECT.
+        let row = format!(
+            "SELECT row.{source}::text, row.{similar}::text, row.{score}::float8 FROM {lists} row"
+        );
         let any = format!("= ANY ($1::text[]::{cast}[])");
         Self {
             taxonomies: config.dimensions.iter().map(|d| taxonomy(config, d)).collect(),
             load: sql(load(config, &bean, &id)),
             beans: sql(beans(config, &bean, &id, &any)),
-            ids_first: sql(format!("SELECT {id}::text FROM {bean} ORDER BY {id} LIMIT $1")),
+            ids_first: sql(format!(
+                "SELECT bean.{id}::text FROM {bean} bean ORDER BY bean.{id} LIMIT $1"
+            )),
             ids_after: sql(format!(
-                "SELECT {id}::text FROM {bean} WHERE {id} > $1::text::{cast} ORDER BY {id} LIMIT $2"
+                "SELECT bean.{id}::text FROM {bean} bean WHERE bean.{id} > $1::text::{cast} \
+                 ORDER BY bean.{id} LIMIT $2"
             )),
             count: sql(format!("SELECT count(*) FROM {bean}")),
             existing: sql(format!("SELECT {id}::text FROM {bean} WHERE {id} {any}")),
-            stored: sql(format!("{row} WHERE {source} {any}")),
-            lists: sql(format!("{row} ORDER BY {source}, {similar}")),
+            stored: sql(format!("{row} WHERE row.{source} {any}")),
+            lists: sql(format!("{row} ORDER BY row.{source}, row.{similar}")),
             delete: sql(format!("DELETE FROM {lists} WHERE {source} {any}")),
             insert: sql(format!(
                 "INSERT INTO {lists} ({source}, {similar}, {score}) \

@@ -156,7 +156,8 @@ impl Plan {
         let existing = existing(tx, &self.statements, named.into_iter().collect()).await?;
         for item in &self.items {
             let all_exist = item.list.iter().all(|entry| existing.contains(entry.bean.as_str()));
-            if !item.list.is_empty() && !(all_exist && existing.contains(&item.source)) {
+            let gone = !existing.contains(&item.source);
+            if !item.list.is_empty() && (gone || !all_exist) {
                 outdated.insert(item.source.clone());
             }
         }
