@@ -3,12 +3,12 @@
 //! Decides: the life of a row. Never does: create its tables (the migrations do), or decode.
 //!
 //! ```text
-//!            publish                claim (pump)                       ack | ticket
-//!   ────────────────▶ waiting ─────────────────────▶ claimed ─────────────────────────▶ gone
-//!                      ▲  ▲  ▲                         │  │  │
-//!                      │  │  └── hand back, republish ─┘  │  └─ dead letter ─▶ cupping.queue_failed
-//!                      │  └───── retry: attempt + 1, due later                  ▲
-//!                      └──────── claim expired: crash count + 1 ────────────────┘ at the limit
+//!           publish             claim (pump)                   ack, ticket
+//!   ──────────────▶ waiting ──────────────────▶ claimed ──────────────────▶ gone
+//!                    ▲  ▲  ▲                      │ │ │
+//!                    │  │  └─ hand back, republish ┘ │ └─ dead letter ─▶ failed table
+//!                    │  └──── retry: attempt + 1, due later                  ▲
+//!                    └─────── claim expired: crash count + 1 ── at the limit ┘
 //! ```
 //!
 //! The row is authoritative: a claim is a token and a time in it, and every settlement names the

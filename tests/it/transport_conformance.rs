@@ -3,91 +3,21 @@
 //! Decides: the meaning of the `Transport` port. Never does: look inside one (see `queue_table`
 //! and the `amqp` tests for what only one of them has).
 
+mod worker;
+
+use self::worker::{PATIENCE, Worker, bean, failure, is_empty, publish, within};
 use crate::support::eventually;
 use crate::support::transports::{
     PostgresFixture, RabbitFixture, SHORT_VISIBILITY, SqliteFixture, TransportFixture, short_ladder,
 };
-use cupping::domain::bean::BeanId;
-use cupping::domain::message::MessageKind;
+use cupping::transport::Lane;
 use cupping::transport::settlement::Settled;
-use cupping::transport::{Delivery, Failure, Lane, Outgoing, QueueDepth, Source, Transport};
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// Far longer than anything here takes; a queue that stands still fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let result = tokio::time::timeout(PATIENCE, future).await;
-    result.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
-}
-
-/// One worker on the queue.
-struct Worker {
-    transport: Arc<dyn Transport>,
-    source: Box<dyn Source>,
-    stop: CancellationToken,
-}
-
-impl Worker {
-    async fn start(fixture: &dyn TransportFixture, prefetch: usize) -> Self {
-        let transport = fixture.open(prefetch).await;
-        transport.prepare().await.expect("the queue is there");
-        let stop = CancellationToken::new();
-        let source = transport.source(stop.clone()).await.expect("the queue can be consumed");
-        Self { transport, source, stop }
-    }
-
-    async fn next(&mut self) -> Delivery {
-        let next = within("the next delivery", self.source.next()).await;
-        next.expect("the queue works").expect("not stopped")
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        drop(self.source);
-        self.transport.close(PATIENCE).await;
-    }
-}
-
-fn outgoing(bean: &str, lane: Lane) -> Outgoing {
-    let bean = BeanId::parse(bean).expect("a bean id");
-    Outgoing { bean, kind: MessageKind::BeanUpdated, lane, ripple: false }
-}
-
-async fn publish(transport: &dyn Transport, lane: Lane, prefix: &str, count: usize) {
-    let messages: Vec<Outgoing> =
-        (0..count).map(|number| outgoing(&format!("{prefix}{number}"), lane)).collect();
-    transport.publisher().publish(&messages).await.expect("confirmed");
-}
-
-/// The bean a delivery is about, as its publisher wrote it.
-fn bean(delivery: &Delivery) -> String {
-    let body: serde_json::Value = serde_json::from_slice(&delivery.envelope.body).expect("JSON");
-    body["coffeeBeanId"].as_str().expect("an id").to_owned()
-}
-
-fn failure(message: &str, attempts: u32) -> Failure {
-    Failure {
-        class: "deadlock".into(),
-        sqlstate: Some("40P01".into()),
-        message: message.into(),
-        attempts,
-        first_failed_at: SystemTime::now(),
-        last_failed_at: SystemTime::now(),
-    }
-}
-
-async fn is_empty(transport: &dyn Transport) -> bool {
-    let depth = transport.depth().await.expect("the queue answers");
-    let QueueDepth { live, bulk, retrying, claimed, .. } = depth;
-    live + bulk + retrying + claimed.unwrap_or(0) == 0
-}
 
 async fn everything_published_is_delivered(fixture: &dyn TransportFixture) {
     let mut worker = Worker::start(fixture, 16).await;

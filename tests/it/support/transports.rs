@@ -12,15 +12,16 @@ use cupping::config::QueueConfig;
 use cupping::resilience::backoff::Ladder;
 use cupping::store::postgres::PostgresStore;
 use cupping::store::settings::StoreSettings;
+use cupping::store::sqlite::SqliteStore;
 use cupping::transport::amqp::{AmqpSettings, AmqpTransport};
 use cupping::transport::codec::headers;
 use cupping::transport::queue::{QueueSettings, QueueTransport};
 use cupping::transport::{Delivery, Transport};
+use sqlx::Row;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row, raw_sql};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,18 +96,6 @@ where
 
 /// How long a claim holds in tests that wait for it to run out.
 pub const SHORT_VISIBILITY: Duration = Duration::from_millis(600);
-
-const SQLITE_TABLES: &str = "
-    CREATE TABLE cupping_queue_message (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, body BLOB NOT NULL,
-        headers TEXT NOT NULL DEFAULT '{}', type TEXT, content_type TEXT,
-        published_at INTEGER NOT NULL, available_at INTEGER NOT NULL,
-        attempt INTEGER NOT NULL DEFAULT 1, crash_count INTEGER NOT NULL DEFAULT 0,
-        first_failed_at INTEGER, claim TEXT, claimed_until INTEGER);
-    CREATE TABLE cupping_queue_failed (
-        id INTEGER PRIMARY KEY, lane TEXT, body BLOB, headers TEXT, type TEXT, content_type TEXT,
-        published_at INTEGER, failed_at INTEGER, attempts INTEGER, class TEXT, sqlstate TEXT,
-        message TEXT, first_failed_at INTEGER);";
 
 /// The queue in PostgreSQL.
 pub struct PostgresFixture {
@@ -192,8 +181,9 @@ impl SqliteFixture {
     pub async fn create(visibility: Duration) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("queue.sqlite");
+        let store = SqliteStore::open(&file, StoreSettings::default()).await;
+        store.expect("the directory is ours").migrate().await.expect("it is new");
         let pool = sqlite_pool(&file, 1);
-        raw_sql(SQLITE_TABLES).execute(&pool).await.expect("the tables are new");
         Self { file, pool, visibility, _dir: dir }
     }
 
