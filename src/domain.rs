@@ -5,8 +5,11 @@
 pub mod bean;
 pub mod dimension;
 pub mod expansion;
+pub(crate) mod lineage;
 pub mod message;
 pub mod phrase;
+pub(crate) mod placement;
 pub mod ranking;
 pub mod seed;
 pub mod similarity;
+pub mod token;

@@ -5,6 +5,7 @@
 //! lies [`txn`], a toolkit for concurrent transactions that do not deadlock, and recover when they
 //! do. `docs/ARCHITECTURE.md` maps the house; imports go strictly downward through its layers.
 
+pub mod admin;
 pub mod config;
 pub mod domain;
 pub mod index;

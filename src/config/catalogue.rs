@@ -3,11 +3,11 @@
 //! Decides: the shape and defaults of the mapping (the defaults fit our own migrations).
 //! Never does: look at a database (see `store::mapping`).
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// `[catalogue]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CatalogueConfig {
     /// How changes are noticed.
@@ -32,7 +32,7 @@ pub struct CatalogueConfig {
 }
 
 /// `catalogue.refresh`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refresh {
     /// By the change log that our triggers write.
@@ -43,7 +43,7 @@ pub enum Refresh {
 }
 
 /// `catalogue.id_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdType {
     /// `uuid` on PostgreSQL, text on SQLite; our own schema.
@@ -58,7 +58,7 @@ pub enum IdType {
 }
 
 /// `[catalogue.similarity]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimilarityTable {
     /// The table.
@@ -83,7 +83,7 @@ impl Default for SimilarityTable {
 }
 
 /// One `[[catalogue.dimensions]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DimensionConfig {
     /// Its name, unique.
@@ -106,7 +106,7 @@ pub struct DimensionConfig {
 }
 
 /// `expansion = { kind = …, … }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ExpansionConfig {
     /// The value and its ancestors, weights by depth.
@@ -140,7 +140,7 @@ pub enum ExpansionConfig {
 }
 
 /// `values = { table = …, … }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueTable {
     /// The table.
@@ -163,7 +163,7 @@ pub struct ValueTable {
 }
 
 /// A join table: `{ table = …, from = …, to = … }`; `from` is the bean (or child) column.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinTable {
     /// The table.
@@ -175,7 +175,7 @@ pub struct JoinTable {
 }
 
 /// `text = { table = …, bean = …, text = … }`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTable {
     /// The table.
@@ -209,6 +209,12 @@ impl<'de> Deserialize<'de> for Thousandths {
     }
 }
 
+impl Serialize for Thousandths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
+    }
+}
+
 fn id_column() -> String {
     "id".into()
 }
@@ -237,6 +243,10 @@ fn join(table: &str, from: &str, to: &str) -> JoinTable {
     JoinTable { table: table.into(), from: from.into(), to: to.into() }
 }
 
+fn bean_join(table: &str, to: &str) -> Option<JoinTable> {
+    Some(join(table, "coffee_bean_id", to))
+}
+
 fn values(table: &str) -> ValueTable {
     ValueTable {
         table: table.into(),
@@ -262,7 +272,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
             prior: Thousandths(70),
             expansion: ExpansionConfig::Tree { levels: milli(&[250, 1000, 1000]) },
             values: Some(ValueTable { parent: parent(), ..values("region") }),
-            join: Some(join("coffee_bean_region", "coffee_bean_id", "region_id")),
+            join: bean_join("coffee_bean_region", "region_id"),
             text: None,
         },
         DimensionConfig {
@@ -271,11 +281,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
             prior: Thousandths(370),
             expansion: ExpansionConfig::Tree { levels: milli(&[1000, 500]) },
             values: Some(ValueTable { parent: parent(), ..values("processing_method") }),
-            join: Some(join(
-                "coffee_bean_processing_method",
-                "coffee_bean_id",
-                "processing_method_id",
-            )),
+            join: bean_join("coffee_bean_processing_method", "processing_method_id"),
             text: None,
         },
         DimensionConfig {
@@ -287,7 +293,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 neighbour: Thousandths(500),
             },
             values: Some(ValueTable { rank: Some("position".into()), ..values("roast_level") }),
-            join: Some(join("coffee_bean_roast_level", "coffee_bean_id", "roast_level_id")),
+            join: bean_join("coffee_bean_roast_level", "roast_level_id"),
             text: None,
         },
         DimensionConfig {
@@ -299,7 +305,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 parents: Some(join("variety_parent", "variety_id", "parent_id")),
                 ..values("variety")
             }),
-            join: Some(join("coffee_bean_variety", "coffee_bean_id", "variety_id")),
+            join: bean_join("coffee_bean_variety", "variety_id"),
             text: None,
         },
         DimensionConfig {
@@ -312,11 +318,7 @@ fn default_dimensions() -> Vec<DimensionConfig> {
                 word: Thousandths(1000),
             },
             values: Some(ValueTable { parent: parent(), ..values("flavor_wheel_node") }),
-            join: Some(join(
-                "coffee_bean_flavor_wheel_node",
-                "coffee_bean_id",
-                "flavor_wheel_node_id",
-            )),
+            join: bean_join("coffee_bean_flavor_wheel_node", "flavor_wheel_node_id"),
             text: Some(TextTable {
                 table: "non_standard_flavor_note".into(),
                 bean: "coffee_bean_id".into(),

@@ -87,10 +87,10 @@ pub fn builtin_aliases() -> BTreeMap<String, String> {
 fn two_levels(above: &[String], families: &TwoLevels) -> Vec<SeedNode> {
     let mut nodes = Vec::new();
     for (family, members) in families {
-        let path = [above, &[family.clone()]].concat();
+        let path = [above, std::slice::from_ref(family)].concat();
         nodes.push(SeedNode { path: path.clone() });
         for member in members {
-            nodes.push(SeedNode { path: [path.as_slice(), &[member.clone()]].concat() });
+            nodes.push(SeedNode { path: [path.as_slice(), std::slice::from_ref(member)].concat() });
         }
     }
     nodes
