@@ -2,16 +2,13 @@
 //!
 //! Run by `./scripts/test`, which starts the servers and says where they are.
 
-<<<<<<< HEAD
-mod amqp_outage;
-mod amqp_publishing;
-mod amqp_settling;
-=======
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod admin_server;
+mod amqp_outage;
+mod amqp_publishing;
+mod amqp_settling;
 mod config_deploy;
 mod config_loading;
 mod metrics_registered;
->>>>>>> t/infra
 mod support;
