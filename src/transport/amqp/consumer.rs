@@ -100,7 +100,7 @@ impl AmqpSource {
         }
         self.turns.served(lane);
         let slot = self.slot.take().expect("acquired above");
-        let held = Held { _slot: slot, _channel: consuming.channel.clone() };
+        let held = Held { _slot: slot, channel: consuming.channel.clone() };
         Ok(self.accept(lane, delivery, held))
     }
 
@@ -119,7 +119,7 @@ impl AmqpSource {
             attempt,
             tag,
             acker: delivery.acker,
-            _held: held,
+            held,
             runtime: Handle::current(),
         };
         Delivery {
@@ -160,7 +160,14 @@ impl AmqpSource {
     fn begin_to_stop(&mut self) {
         self.seat.vacate();
         self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Consuming(consuming) => Phase::Stopping(Box::pin(consuming.stop())),
+            Phase::Consuming(consuming) => {
+                let limit = self.dialer.endpoint.timeout;
+                Phase::Stopping(Box::pin(async move {
+                    if tokio::time::timeout(limit, consuming.stop()).await.is_err() {
+                        tracing::debug!("no answer; the connection's end hands messages back");
+                    }
+                }))
+            }
             Phase::Opening(_) | Phase::Ended => Phase::Ended,
             stopping @ Phase::Stopping(_) => stopping,
         };

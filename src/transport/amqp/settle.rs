@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
+/// How long a settlement waits for an answer before it looks whether the channel still lives.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// What every settlement of a transport shares.
 pub(super) struct Desk {
     pub(super) link: Arc<Link>,
@@ -35,14 +38,14 @@ pub(super) struct AmqpSettle {
     pub(super) attempt: u32,
     pub(super) tag: u64,
     pub(super) acker: Acker,
-    pub(super) _held: Held,
+    pub(super) held: Held,
     pub(super) runtime: Handle,
 }
 
 /// What lives as long as the delivery: its slot, and the channel, which must not close before.
 pub(super) struct Held {
     pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) _channel: Channel,
+    pub(super) channel: Channel,
 }
 
 impl AmqpSettle {
@@ -58,12 +61,27 @@ impl AmqpSettle {
     }
 
     async fn acknowledge(&self) -> Settled {
-        self.settled(self.acker.ack(BasicAckOptions::default()).await)
+        self.answer(self.acker.ack(BasicAckOptions::default())).await
     }
 
     async fn give_back(&self) -> Settled {
         let options = BasicNackOptions { requeue: true, multiple: false };
-        self.settled(self.acker.nack(options).await)
+        self.answer(self.acker.nack(options)).await
+    }
+
+    /// The client library may leave a settlement without an answer for ever where the connection
+    /// goes just then: so look at the channel now and then.
+    async fn answer(&self, asking: impl Future<Output = lapin::Result<bool>>) -> Settled {
+        let mut asking = std::pin::pin!(asking);
+        loop {
+            match tokio::time::timeout(GLANCE, &mut asking).await {
+                Ok(answer) => return self.settled(answer),
+                Err(_) if self.acker.poisoned() || !self.held.channel.status().connected() => {
+                    return self.settled(Ok(false));
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Publishes the message elsewhere, and only then acknowledges it here.
