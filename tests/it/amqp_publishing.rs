@@ -68,7 +68,7 @@ async fn a_queue_with_other_arguments_is_refused_by_name_with_what_to_do() {
     let error = transport.prepare().await.unwrap_err();
     assert!(matches!(error, TransportError::Misconfigured(_)), "{error:?}");
     let said = error.to_string();
-    for part in [broker.queue("").as_str(), "quorum", "classic", "passive"] {
+    for part in [broker.queue("").as_str(), "inequivalent arg", "passive", "Delete"] {
         assert!(said.contains(part), "{part} is missing in: {said}");
     }
     let mut source = transport.source(CancellationToken::new()).await.unwrap();

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod admin_server;
+mod amqp_outage;
 mod amqp_publishing;
 mod amqp_settling;
 mod config_loading;

@@ -11,6 +11,9 @@ use crate::transport::{Failure, HeaderValue, Headers};
 /// only the text of the error gives way.
 pub const MAX_HEADER_BYTES: usize = 4096;
 
+/// Kept free of those for what the broker adds on delivery (`x-delivery-count`).
+const BROKERS_SHARE: usize = 96;
+
 /// Headers to set on a message that is tried again as attempt number `attempt`.
 ///
 /// `existing`: the headers it came with; `opaque`: the bytes of those that are not in `existing`
@@ -58,7 +61,8 @@ fn told(failure: &Failure, room: usize) -> Headers {
 /// The headers with the longest error text that fits: tried at falling lengths, since escaping
 /// in a stamp makes the size no simple function of the length.
 fn fitting(existing: &Headers, opaque: usize, build: impl Fn(usize) -> Headers) -> Headers {
-    let mut room = MAX_HEADER_BYTES;
+    const LIMIT: usize = MAX_HEADER_BYTES - BROKERS_SHARE;
+    let mut room = LIMIT;
     loop {
         let set = build(room);
         let kept: usize = existing
@@ -68,10 +72,10 @@ fn fitting(existing: &Headers, opaque: usize, build: impl Fn(usize) -> Headers) 
             .sum();
         let ours: usize = set.iter().map(|(name, value)| headers::wire_size(name, value)).sum();
         let total = kept + ours + opaque;
-        if total <= MAX_HEADER_BYTES || room == 0 {
+        if total <= LIMIT || room == 0 {
             return set;
         }
-        room = room.saturating_sub((total - MAX_HEADER_BYTES).clamp(1, room.div_ceil(4)));
+        room = room.saturating_sub((total - LIMIT).clamp(1, room.div_ceil(4)));
     }
 }
 

@@ -1,0 +1,199 @@
+//! RabbitMQ: connections that break. A proxy of our own breaks them, so that no other test does.
+
+use crate::support::amqp::{Broker, PATIENCE, ladder, next, outgoing};
+use crate::support::eventually;
+use crate::support::proxy::Proxy;
+use cupping::transport::amqp::AmqpTransport;
+use cupping::transport::settlement::Settled;
+use cupping::transport::{Failure, Lane, Source, Transport, TransportError};
+use lapin::options::QueueDeleteOptions;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// Host and port of an AMQP address.
+fn target(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))
+}
+
+/// A transport that reaches the broker only through a proxy.
+async fn proxied(prefetch: u16) -> (Broker, Proxy, AmqpTransport) {
+    let ladder = ladder(2, 200);
+    let mut broker = Broker::new(&ladder);
+    let proxy = Proxy::start(&target(&broker.url)).await;
+    broker.url = broker.url.replace(&target(&broker.url), &proxy.address.to_string());
+    broker.config.confirm_timeout = Duration::from_millis(1500);
+    let transport = broker.transport(ladder, prefetch);
+    (broker, proxy, transport)
+}
+
+async fn source(transport: &AmqpTransport) -> (Box<dyn Source>, CancellationToken) {
+    let stop = CancellationToken::new();
+    (transport.source(stop.clone()).await.unwrap(), stop)
+}
+
+fn bean(delivery: &cupping::transport::Delivery) -> String {
+    String::from_utf8(delivery.envelope.body.to_vec()).unwrap()
+}
+
+fn failure() -> Failure {
+    Failure {
+        class: "deadlock".into(),
+        sqlstate: None,
+        message: "boom".into(),
+        attempts: 1,
+        first_failed_at: SystemTime::now(),
+        last_failed_at: SystemTime::now(),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_every_connection_is_cut_again_and_again() {
+    let (_broker, proxy, transport) = proxied(20).await;
+    let many: Vec<_> = (0..200).map(|n| outgoing(&n.to_string(), Lane::Live)).collect();
+    transport.publisher().publish(&many).await.unwrap();
+    let (mut source, _stop) = source(&transport).await;
+    let mut done = BTreeSet::new();
+    let mut handled = 0;
+    while done.len() < many.len() {
+        let delivery = next(&mut source).await;
+        assert_eq!(delivery.attempt, 1, "an outage counts no attempt");
+        handled += 1;
+        if handled % 40 == 0 && handled <= 160 {
+            proxy.cut();
+        }
+        let body = bean(&delivery);
+        if delivery.settlement.ack().await.unwrap() == Settled::Done {
+            done.insert(body);
+        }
+    }
+    eventually("both connections are back", PATIENCE, || async { transport.connected() }).await;
+}
+
+#[tokio::test]
+async fn a_settlement_after_the_connection_was_lost_is_lost_and_the_message_comes_again() {
+    let (broker, proxy, transport) = proxied(4).await;
+    let four: Vec<_> = (0..4).map(|n| outgoing(&n.to_string(), Lane::Live)).collect();
+    transport.publisher().publish(&four).await.unwrap();
+    let (mut source, _stop) = source(&transport).await;
+    let mut old = Vec::new();
+    for _ in 0..4 {
+        old.push(next(&mut source).await);
+    }
+    proxy.cut();
+    eventually("the loss is noticed", PATIENCE, || async { !transport.connected() }).await;
+    let mut old = old.into_iter().map(|delivery| delivery.settlement);
+    let mut take = || old.next().unwrap();
+    assert_eq!(take().ack().await.unwrap(), Settled::Lost);
+    let delay = Duration::from_millis(200);
+    assert_eq!(take().retry(1, delay, failure()).await.unwrap(), Settled::Lost);
+    assert_eq!(take().dead_letter(failure()).await.unwrap(), Settled::Lost);
+    assert_eq!(take().hand_back().await.unwrap(), Settled::Lost);
+
+    let mut again = BTreeSet::new();
+    for _ in 0..4 {
+        let delivery = next(&mut source).await;
+        assert_eq!((delivery.attempt, delivery.crash_count), (1, 1));
+        again.insert(bean(&delivery));
+        assert_eq!(delivery.settlement.ack().await.unwrap(), Settled::Done);
+    }
+    assert_eq!(again.len(), 4);
+    assert_eq!(broker.ready(&broker.queue(".failed")).await, Some(0));
+    assert_eq!(broker.ready(&broker.queue(".retry.200")).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_workers_is_counted_and_republished_as_new() {
+    let (_broker, proxy, transport) = proxied(2).await;
+    transport.publisher().publish(&[outgoing("killer", Lane::Live)]).await.unwrap();
+    let (mut source, _stop) = source(&transport).await;
+    for crashes in 0..3 {
+        let delivery = next(&mut source).await;
+        assert_eq!((delivery.crash_count, delivery.attempt), (crashes, 1));
+        proxy.cut();
+        eventually("the loss is noticed", PATIENCE, || async { !transport.connected() }).await;
+    }
+    let delivery = next(&mut source).await;
+    assert_eq!(delivery.crash_count, 3);
+    assert_eq!(delivery.settlement.republish().await.unwrap(), Settled::Done);
+    let anew = next(&mut source).await;
+    assert_eq!((anew.crash_count, anew.attempt), (0, 1));
+    anew.settlement.ack().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_outage_at_the_start_is_waited_out() {
+    let (broker, proxy, transport) = proxied(4).await;
+    proxy.refuse();
+    let (mut source, _stop) = source(&transport).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(600), source.next()).await;
+    assert!(waiting.is_err(), "an outage is no end: {waiting:?}");
+    assert!(!transport.connected());
+    proxy.open();
+    let publisher = broker.transport(ladder(2, 200), 1).publisher();
+    eventually("publishing works again", PATIENCE, || async {
+        publisher.publish(&[outgoing("b", Lane::Live)]).await.is_ok()
+    })
+    .await;
+    next(&mut source).await.settlement.ack().await.unwrap();
+    assert!(transport.connected());
+}
+
+#[tokio::test]
+async fn publishing_without_an_answer_is_unconfirmed_and_works_again_later() {
+    let (_broker, proxy, transport) = proxied(4).await;
+    let publisher = transport.publisher();
+    publisher.publish(&[outgoing("1", Lane::Live)]).await.unwrap();
+    proxy.freeze();
+    let error = publisher.publish(&[outgoing("2", Lane::Live)]).await.unwrap_err();
+    assert!(matches!(error, TransportError::Unconfirmed(_)), "{error:?}");
+    assert!(error.to_string().contains("did not confirm"), "{error}");
+    proxy.cut();
+    proxy.open();
+    eventually("publishing works again", PATIENCE, || async {
+        publisher.publish(&[outgoing("2", Lane::Live)]).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_deleted_under_its_consumer_is_declared_again() {
+    let (broker, proxy, transport) = proxied(4).await;
+    let (mut source, _stop) = source(&transport).await;
+    transport.publisher().publish(&[outgoing("1", Lane::Live)]).await.unwrap();
+    next(&mut source).await.settlement.ack().await.unwrap();
+    let channel = broker.channel().await;
+    let queue = broker.queue("");
+    channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    let before = proxy.accepted();
+    let publishing = async {
+        eventually("the queue is back", PATIENCE, || async {
+            broker.ready(&queue).await.is_some()
+        })
+        .await;
+        transport.publisher().publish(&[outgoing("2", Lane::Live)]).await.unwrap();
+    };
+    let (delivery, ()) = tokio::join!(next(&mut source), publishing);
+    delivery.settlement.ack().await.unwrap();
+    assert!(proxy.accepted() > before, "the connection was rebuilt");
+}
+
+#[tokio::test]
+async fn a_broken_publisher_alone_pauses_the_source_and_heals_without_traffic() {
+    let (_broker, proxy, transport) = proxied(4).await;
+    let publisher = transport.publisher();
+    publisher.publish(&[outgoing("1", Lane::Live)]).await.unwrap();
+    proxy.cut();
+    eventually("the publisher's link heals by itself", PATIENCE, || async {
+        transport.depth().await.is_ok()
+    })
+    .await;
+    let (mut source, stop) = source(&transport).await;
+    next(&mut source).await.settlement.ack().await.unwrap();
+    stop.cancel();
+    assert!(source.next().await.unwrap().is_none());
+    transport.close(PATIENCE).await;
+    let error = publisher.publish(&[outgoing("2", Lane::Live)]).await.unwrap_err();
+    assert!(matches!(error, TransportError::Unreachable { .. }), "{error:?}");
+}
