@@ -149,3 +149,27 @@ fn nothing_names_a_path_of_somebody_s_machine() {
     }
     hold(&violations);
 }
+
+#[test]
+fn every_dependency_says_why_it_is_here() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("readable");
+    let reasons = std::fs::read_to_string(root().join("docs/decisions/0001-dependencies.md"));
+    let reasons = reasons.expect("readable");
+    let mut section = "";
+    let mut named = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]")
+            && let Some((name, rest)) = line.split_once(" = ")
+        {
+            let renamed = rest.split_once("package = \"").and_then(|(_, r)| r.split('"').next());
+            named.push(format!("| `{}` |", renamed.unwrap_or(name)));
+        }
+    }
+    let listed: Vec<&str> = reasons.lines().filter(|line| line.starts_with("| `")).collect();
+    let missing = named.iter().filter(|name| !listed.iter().any(|l| l.starts_with(*name)));
+    let surplus = listed.iter().filter(|l| !named.iter().any(|name| l.starts_with(name)));
+    hold(&missing.map(|n| format!("no reason: {n}")).collect::<Vec<_>>());
+    hold(&surplus.map(|l| format!("not in Cargo.toml: {l}")).collect::<Vec<_>>());
+}
