@@ -10,6 +10,7 @@ pub mod databases;
 pub mod metering;
 pub mod proxy;
 pub mod transports;
+pub mod stores;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
