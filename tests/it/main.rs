@@ -17,6 +17,7 @@ mod pg_import;
 mod pg_mapping;
 mod pg_protocol;
 mod pg_support;
+mod pipeline_broker;
 mod pipeline_dispatch;
 mod pipeline_doubles;
 mod pipeline_failures;

@@ -96,10 +96,8 @@ async fn the_limit_is_real(mode: Mode) {
                 full.load(SeqCst) == 8 && handle.in_flight() == 8
             })
             .await;
-            eventually("all are taken", PATIENCE, || async {
-                handle.summary().received == 60
-            })
-            .await;
+            eventually("all are taken", PATIENCE, || async { handle.summary().received == 60 })
+                .await;
             release.add_permits(1000);
             emptied(&*rig.queue()).await;
             stop.cancel();
@@ -170,7 +168,7 @@ async fn every_list_is_right(mode: Mode) {
     assert_eq!((again.processed, again.unchanged), (150, 150), "nothing is written twice");
 }
 
-/// Every duration the summary tells is one that happened.
+/// What a limit leaves is for the next worker, at its first attempt.
 async fn a_limit_of_messages(mode: Mode) {
     let mut rig = Rig::new(mode, 40).await;
     rig.settings.limits.messages = Some(15);

@@ -32,10 +32,8 @@ async fn outage(mode: Mode) {
     let summary = rig
         .run(|handle, stop| async move {
             let handle = &handle;
-            eventually("the pipeline runs", PATIENCE, || async {
-                handle.readiness().index_loaded
-            })
-            .await;
+            eventually("the pipeline runs", PATIENCE, || async { handle.readiness().index_loaded })
+                .await;
             rig.store.on_probe(move || {
                 looks.fetch_add(1, SeqCst);
                 answer(&probe)
@@ -44,10 +42,8 @@ async fn outage(mode: Mode) {
                 !handle.readiness().store_reachable
             })
             .await;
-            eventually("it looks again and again", PATIENCE, || async {
-                probes.load(SeqCst) > 3
-            })
-            .await;
+            eventually("it looks again and again", PATIENCE, || async { probes.load(SeqCst) > 3 })
+                .await;
             assert_eq!(handle.in_flight(), 0, "nothing is started meanwhile");
             down.store(false, SeqCst);
             emptied(&*rig.queue()).await;

@@ -4,6 +4,7 @@
 //! doubles wrap the real ones.
 
 use super::pipeline_doubles::{HookedIndex, HookedStore};
+use super::support::amqp::Broker;
 use super::support::databases::PostgresDatabase;
 use cupping::config::{Config, PipelineConfig, QueueConfig};
 use cupping::domain::bean::BeanId;
@@ -33,13 +34,14 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Mode {
     Embedded,
     OneDatabase,
+    Broker,
 }
 
 /// Keeps the database of a test.
 enum Home {
     Sqlite { pool: SqlitePool, write: SqlitePool, _dir: tempfile::TempDir },
     // The pool closes before the database is dropped.
-    Postgres { pool: PgPool, _database: PostgresDatabase },
+    Postgres { pool: PgPool, broker: Option<Broker>, _database: PostgresDatabase },
 }
 
 /// A database with a catalogue, a queue, and hooks.
@@ -112,14 +114,16 @@ impl Rig {
                 let store = Arc::new(store);
                 (store.clone(), store, Home::Sqlite { pool, write, _dir: dir })
             }
-            Mode::OneDatabase => {
+            Mode::OneDatabase | Mode::Broker => {
                 let database = PostgresDatabase::create().await;
                 let store = PostgresStore::connect(&database.url(), store_settings).await;
                 let store = store.expect("connects");
                 store.migrate().await.expect("migrates");
                 let pool = store.pool_handle().clone();
                 let store = Arc::new(store);
-                (store.clone(), store, Home::Postgres { pool, _database: database })
+                let broker = (mode == Mode::Broker).then(|| Broker::new(&settings().ladder));
+                let home = Home::Postgres { pool, broker, _database: database };
+                (store.clone(), store, home)
             }
         };
         let records: Vec<_> = (0..beans).map(|n| record(n, 0)).collect();
@@ -157,6 +161,9 @@ impl Rig {
             Home::Sqlite { pool, write, .. } => {
                 Arc::new(QueueTransport::sqlite(write.clone(), pool.clone(), settings))
             }
+            Home::Postgres { broker: Some(broker), .. } => {
+                Arc::new(broker.transport(settings.ladder, 256))
+            }
             Home::Postgres { pool, .. } => {
                 Arc::new(QueueTransport::postgres(pool.clone(), settings))
             }
@@ -186,7 +193,10 @@ impl Rig {
     }
 
     /// Runs a pipeline beside `script`, which tells it when to stop.
-    pub async fn run<F>(&self, script: impl FnOnce(PipelineHandle, CancellationToken) -> F) -> RunSummary
+    pub async fn run<F>(
+        &self,
+        script: impl FnOnce(PipelineHandle, CancellationToken) -> F,
+    ) -> RunSummary
     where
         F: Future<Output = ()>,
     {
@@ -259,10 +269,8 @@ pub async fn left(queue: &dyn Transport) -> u64 {
 
 /// Waits until no message is left.
 pub async fn emptied(queue: &dyn Transport) {
-    super::support::eventually("the queue is empty", PATIENCE, || async {
-        left(queue).await == 0
-    })
-    .await;
+    super::support::eventually("the queue is empty", PATIENCE, || async { left(queue).await == 0 })
+        .await;
 }
 
 /// Drives a test inside an actor system over a multi-threaded runtime, as the service is.
