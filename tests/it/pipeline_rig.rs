@@ -41,7 +41,7 @@ pub enum Mode {
 enum Home {
     Sqlite { pool: SqlitePool, write: SqlitePool, _dir: tempfile::TempDir },
     // The pool closes before the database is dropped.
-    Postgres { pool: PgPool, broker: Option<Broker>, _database: PostgresDatabase },
+    Postgres { pool: PgPool, broker: Option<Box<Broker>>, _database: PostgresDatabase },
 }
 
 /// A database with a catalogue, a queue, and hooks.
@@ -66,7 +66,7 @@ pub fn record(n: usize, shade: usize) -> ImportRecord {
         "id": bean(n).as_str(),
         "name": format!("Bean {n}"),
         "regions": [regions[(n + shade) % regions.len()]],
-        "processing": [if (n + shade) % 3 == 0 { "Natural" } else { "Washed" }],
+        "processing": [if (n + shade).is_multiple_of(3) { "Natural" } else { "Washed" }],
         "notes": [notes[(n * 7 + shade) % notes.len()], notes[(n / 5 + shade) % notes.len()]],
     });
     serde_json::from_value(line).expect("a record")
@@ -121,7 +121,8 @@ impl Rig {
                 store.migrate().await.expect("migrates");
                 let pool = store.pool_handle().clone();
                 let store = Arc::new(store);
-                let broker = (mode == Mode::Broker).then(|| Broker::new(&settings().ladder));
+                let broker =
+                    (mode == Mode::Broker).then(|| Box::new(Broker::new(&settings().ladder)));
                 let home = Home::Postgres { pool, broker, _database: database };
                 (store.clone(), store, home)
             }
