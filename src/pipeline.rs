@@ -1,10 +1,10 @@
 //! The pipeline: actors that turn deliveries into committed lists. [`wire`] is the architecture.
 //!
 //! ```text
-//! Source ─▶ Receiver ──Arrived──▶ Dispatcher ──ScoringTask──▶ Scorer ──ScoredBatch──▶ Writer
-//!              │ unreadable           │ handed back             │ missing, panicked     │ committed,
-//!              ▼                      ▼                         ▼                       ▼ failed
-//!              └──────────────────────┴──────── Decided ────────┴───────────────────────┴─▶ Settler
+//! Source ─▶ Receiver ─Arrived─▶ Dispatcher ─ScoringTask─▶ Scorer ─ScoredBatch─▶ Writer
+//!              │ unreadable          │ handed back            │ missing,           │ committed,
+//!              ▼                     ▼                        ▼ panicked           ▼ failed
+//!              └─────────────────────┴────────Decided─────────┴────────────────────┴─▶ Settler
 //! ```
 //!
 //! Decides: which stage feeds which. Never does: any stage's work. Ripples will stand between the
