@@ -116,9 +116,7 @@ async fn queue(config: &Config, database: Option<&Database>, report: &mut Report
                 report.say("queue.failed", Severity::Warning, message);
             }
         }
-        Err(AppError::Transport(TransportError::Misconfigured(what)))
-            if declares =>
-        {
+        Err(AppError::Transport(TransportError::Misconfigured(what))) if declares => {
             let message = format!("{what}; `cupping run` declares what is missing");
             report.say("queue", Severity::Warning, message);
         }

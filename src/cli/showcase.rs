@@ -6,7 +6,7 @@ use super::demo::Shown;
 use super::explanation::ExplanationJson;
 use super::output;
 use super::session::Session;
-use super::similar::{Entry, named};
+use super::similar::{Entry, Ids, named, text};
 use crate::app::{App, load_index};
 use crate::config::Config;
 use crate::domain::bean::BeanId;
@@ -78,7 +78,7 @@ pub(super) async fn report(
     }
     for exhibit in &exhibits {
         output::line(format!("\nSimilar to {}", exhibit.name))?;
-        for line in super::similar::text(&exhibit.entries) {
+        for line in text(&exhibit.entries, Ids::Left) {
             output::line(line)?;
         }
     }
