@@ -71,6 +71,18 @@ fn scheme(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 
+/// Refuses a URL of a server that no client could read; never shows it.
+fn readable(key: &'static str, url: &str, findings: &mut Findings) {
+    let server = matches!(scheme(url), "postgres" | "postgresql" | "amqp" | "amqps");
+    if let (true, Err(error)) = (server, url::Url::parse(url)) {
+        let message = format!(
+            "is not a URL ({error}): give SCHEME://USER:PASSWORD@HOST:PORT/NAME, with special \
+             characters in the password written as %XX"
+        );
+        findings.expect(false, &[key], message);
+    }
+}
+
 fn database(config: &Config, findings: &mut Findings) {
     let database = &config.database;
     let url = database.url.expose_secret();
@@ -80,6 +92,7 @@ fn database(config: &Config, findings: &mut Findings) {
         "is not a database we know: give postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH, or \
          nothing for a SQLite file in the data directory",
     );
+    readable("database.url", url, findings);
     findings.expect(
         database.acquire_timeout > Duration::ZERO,
         &["database.acquire_timeout"],
@@ -115,6 +128,7 @@ fn transport(config: &Config, findings: &mut Findings) {
         "is not a broker we know: give amqp://… or amqps://…, or nothing for a queue in the \
          database",
     );
+    readable("transport.url", url, findings);
     let database = config.database.url.expose_secret();
     let embedded = database.is_empty() || scheme(database) == "sqlite";
     findings.expect(

@@ -226,7 +226,7 @@ fn rows_and_index() -> Vec<Metric> {
             "cupping_index_lag_changes",
             Gauge,
             [],
-            "Changes of the catalogue seen and not yet in the index.",
+            "Changed beans that the last refresh found: how far the index was behind.",
         ),
     ]
 }
@@ -249,7 +249,7 @@ fn service() -> Vec<Metric> {
         metric(
             "cupping_stage_restarts_total",
             Counter,
-            [label("stage", &["dispatcher", "scorer", "writer"])],
+            [label("stage", &["receiver", "dispatcher", "scorer", "writer", "settler"])],
             "Stages of the pipeline that ended unexpectedly and were started again.",
         ),
         metric(

@@ -107,11 +107,11 @@ pub fn rerun(reason: &'static str) {
     counter!("cupping_reruns_total", "reason" => reason).increment(1);
 }
 
-/// The index was refreshed.
+/// The index was refreshed: it has `beans` now, and was `changes` behind.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 pub fn index_refreshed(beans: usize, changes: usize) {
     gauge!("cupping_index_beans").set(beans as f64);
-    gauge!("cupping_index_lag_changes").set(0.0);
+    gauge!("cupping_index_lag_changes").set(changes as f64);
     if changes > 0 {
         debug!(beans, changes, "index refreshed");
     }

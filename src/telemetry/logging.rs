@@ -98,7 +98,7 @@ pub fn init(settings: &LogSettings) -> Result<LogHandle, LogError> {
         Form::Pretty => true,
         Form::Json => false,
     };
-    let (writer, guard) = writer(std::io::stderr());
+    let (writer, guard) = writer(std::io::stderr(), BUFFERED_LINES);
     let dropped = writer.error_counter();
     let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
     let lines = lines(pretty, settings.colour && terminal, writer);
@@ -116,10 +116,13 @@ where
     if pretty { layer.boxed() } else { layer.json().flatten_event(true).boxed() }
 }
 
-fn writer<W: std::io::Write + Send + 'static>(out: W) -> (NonBlocking, WorkerGuard) {
+fn writer<W>(out: W, buffered_lines: usize) -> (NonBlocking, WorkerGuard)
+where
+    W: std::io::Write + Send + 'static,
+{
     NonBlockingBuilder::default()
         .lossy(true)
-        .buffered_lines_limit(BUFFERED_LINES)
+        .buffered_lines_limit(buffered_lines)
         .thread_name("cupping-log")
         .finish(out)
 }
@@ -150,7 +153,7 @@ mod tests {
 
     fn logged(form: bool, say: impl FnOnce(&reload::Handle<EnvFilter, Registry>)) -> String {
         let memory = Memory::default();
-        let (writer, guard) = writer(memory.clone());
+        let (writer, guard) = writer(memory.clone(), BUFFERED_LINES);
         let (filter, handle) = reload::Layer::new(parse("info").expect("a level"));
         let subscriber = Registry::default().with(filter).with(lines(form, false, writer));
         tracing::subscriber::with_default(subscriber, || say(&handle));
@@ -165,6 +168,34 @@ mod tests {
         assert_eq!(line["message"], "similarity completed");
         assert_eq!(line["bean.id"], "b1");
         assert_eq!(line["level"], "INFO");
+    }
+
+    /// Takes nothing until the gate opens: a reader of standard error that stalls.
+    struct Stalled(std::sync::mpsc::Receiver<()>);
+
+    impl std::io::Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _opened = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stalled_reader_costs_lines_which_are_counted_and_never_blocks() {
+        use std::io::Write;
+        let (open, gate) = std::sync::mpsc::sync_channel::<()>(0);
+        let (mut writer, guard) = writer(Stalled(gate), 10);
+        for _ in 0..100 {
+            writer.write_all(b"a line\n").expect("never blocks, never fails");
+        }
+        let dropped = writer.error_counter().dropped_lines();
+        assert!((80..=90).contains(&dropped), "{dropped} of 100 with room for 10");
+        drop(open);
+        drop(guard);
     }
 
     #[test]

@@ -137,6 +137,7 @@ fn relations_between_settings_are_held() {
         (&["transport.url=amqp://h"], "transport.url"),
         (&["transport.url=http://h"], "transport.url"),
         (&["database.url=mysql://h/d"], "database.url"),
+        (&["database.url=postgres://u:a#b@h/d"], "database.url"),
         (&["database.url=postgres://h/d", "pipeline.workers=10"], "database.max_connections"),
         (&["transport.amqp.bulk_queue=similarity_calculation"], "transport.amqp.bulk_queue"),
         (&["transport.queue.visibility_timeout=100ms"], "transport.queue.visibility_timeout"),
