@@ -13,6 +13,7 @@ pub mod amqp;
 pub mod proxy;
 
 pub mod metering;
+pub mod stores;
 
 
 use std::future::Future;

@@ -161,7 +161,8 @@ impl Taxa {
         }
     }
 
-    fn know(
+    /// Puts in one node that the database has; its parent must be known already.
+    pub fn know(
         &mut self,
         kind: Kind,
         key: String,
