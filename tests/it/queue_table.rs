@@ -172,6 +172,34 @@ async fn claim_of_a_living_worker_is_renewed_even_while_it_drains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn renewal_never_waits_for_a_row_that_is_being_settled() {
+    let fixture = PostgresFixture::create(LONG).await;
+    let transport = fixture.open_with(queue_settings(4, Duration::from_secs(2))).await;
+    publish(&transport, 2).await;
+    let mut source = source(&transport).await;
+    let (first, second) = (next(&mut source).await, next(&mut source).await);
+    let until = async |id: u64| -> i64 {
+        let sql = "SELECT (extract(epoch FROM claimed_until) * 1000)::bigint
+            FROM cupping.queue_message WHERE id = $1";
+        let id = i64::try_from(id).expect("small");
+        sqlx::query_scalar(sql).bind(id).fetch_one(&fixture.pool).await.expect("claimed")
+    };
+    let mut settling = fixture.pool.acquire().await.expect("a connection");
+    sqlx::raw_sql("BEGIN").execute(&mut *settling).await.expect("begins");
+    let ticket = first.settlement.ticket().expect("a table");
+    let statement = sqlx::AssertSqlSafe(ticket.statement.to_string());
+    let delete = sqlx::query(statement).bind(&ticket.ids).bind(&*ticket.claim);
+    delete.execute(&mut *settling).await.expect("deletes");
+
+    let before = until(second.tag).await;
+    eventually("the other claim is renewed", PATIENCE, async || until(second.tag).await > before)
+        .await;
+    sqlx::raw_sql("COMMIT").execute(&mut *settling).await.expect("commits");
+    first.settlement.committed();
+    assert_eq!(second.settlement.ack().await.expect("settles"), Settled::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn publish_of_another_process_is_noticed_without_waiting_for_the_poll() {
     let fixture = PostgresFixture::create(LONG).await;
     let mut settings = queue_settings(4, LONG);

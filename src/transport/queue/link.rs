@@ -23,7 +23,8 @@ enum State {
 }
 
 impl Link {
-    /// Learns from an answer. An error that is no outage says nothing about the connection.
+    /// Learns from an answer. An error that is no outage says nothing about the connection; it is
+    /// told each time.
     pub(super) fn observe<T>(&self, answer: &Result<T, TransportError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match (answer, *state) {
@@ -35,6 +36,9 @@ impl Link {
             (Err(error), State::Unknown | State::Up) if error.retryability().is_outage() => {
                 *state = State::DownSince(Instant::now());
                 events::paused("queue", &error.to_string());
+            }
+            (Err(error), _) if !error.retryability().is_outage() => {
+                tracing::warn!(%error, "queue statement failed; it is tried again");
             }
             _ => {}
         }

@@ -30,9 +30,15 @@ pub(super) const NEXT_DUE: &str = "
         (SELECT min(available_at) FROM cupping.queue_message
          WHERE claim IS NULL AND lane = 'bulk') AS bulk) due";
 
+// Renewing covers rows that a store's transaction may be deleting by ticket at this moment, in an
+// order of its own: it waits for none of them, so that the two can never wait for one another.
 pub(super) const RENEW: &str = "
-    UPDATE cupping.queue_message SET claimed_until = now() + $3 * interval '1 millisecond'
-    WHERE id = ANY($1) AND claim = ANY($2)";
+    WITH held AS MATERIALIZED (
+        SELECT id FROM cupping.queue_message
+        WHERE id = ANY($1) AND claim = ANY($2)
+        FOR UPDATE SKIP LOCKED)
+    UPDATE cupping.queue_message m SET claimed_until = now() + $3 * interval '1 millisecond'
+    FROM held WHERE m.id = held.id";
 
 pub(super) const EXPIRE: &str = "
     WITH expired AS MATERIALIZED (
