@@ -36,11 +36,6 @@ pub fn amqp_url() -> String {
     server("CUPPING_TEST_AMQP")
 }
 
-/// URL of RabbitMQ over TLS.
-pub fn amqps_url() -> String {
-    server("CUPPING_TEST_AMQPS")
-}
-
 /// A name nobody else uses, fit for databases, queues and schemas: lower-case letters and digits.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
