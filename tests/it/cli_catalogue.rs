@@ -70,7 +70,8 @@ fn recompute_fills_the_lists_that_export_and_similar_show() {
     let lines = stdout(&cupping.run(&["export", "--output", "json"]).success());
     assert_eq!(lines.lines().count(), rows.len());
 
-    let similar = json(&cupping.run(&["similar", "alpha", "--explain", "--output", "json"]).success());
+    let similar =
+        json(&cupping.run(&["similar", "alpha", "--explain", "--output", "json"]).success());
     assert_eq!(similar["bean"]["id"], "a");
     assert_eq!(similar["similar"][0]["id"], "b");
     let explanation = &similar["similar"][0]["explanation"];

@@ -3,7 +3,7 @@
 use cupping::app::{Database, import, recompute};
 use cupping::config::Config;
 use cupping::domain::bean::BeanId;
-use cupping::store::{SimilarityStore, Store};
+use cupping::store::Store;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -3,8 +3,18 @@
 use crate::support::command::{Cupping, stderr, stdout};
 
 const VERBS: [&str; 12] = [
-    "demo", "run", "publish", "recompute", "import", "export", "similar", "migrate", "check",
-    "config", "completions", "man",
+    "demo",
+    "run",
+    "publish",
+    "recompute",
+    "import",
+    "export",
+    "similar",
+    "migrate",
+    "check",
+    "config",
+    "completions",
+    "man",
 ];
 
 #[test]
