@@ -72,8 +72,8 @@ pub(super) async fn report(
     match &shown.summary {
         Some(summary) => work(shown, summary)?,
         None => output::line(
-            "  lists      nothing to do: no coffee has changed since its list was computed,\n             \
-             so no message was published and no list recomputed",
+            "  lists      nothing to do: no coffee has changed since its list was computed,\n\
+            \u{20}            so no message was published and no list recomputed",
         )?,
     }
     for exhibit in &exhibits {

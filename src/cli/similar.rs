@@ -138,7 +138,7 @@ pub(super) fn text(entries: &[Entry], ids: Ids) -> Vec<String> {
         .iter()
         .map(|entry| entry.name.as_deref().unwrap_or("(no name)").chars().count())
         .max();
-    let room = if ids == Ids::Shown { 28 } else { 64 };
+    let room = if ids == Ids::Shown { 27 } else { 64 };
     let width = longest.unwrap_or_default().min(room);
     let mut lines = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
