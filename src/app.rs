@@ -16,7 +16,6 @@ mod database;
 pub mod import;
 pub mod lookup;
 mod queue;
-mod readiness;
 pub mod recompute;
 pub mod runtime;
 pub mod service;
@@ -42,9 +41,6 @@ pub enum AppError {
     /// The actors failed.
     #[error("{0}")]
     Pipeline(#[from] PipelineError),
-    /// The admin server cannot listen.
-    #[error("{0}")]
-    Admin(#[from] crate::admin::AdminError),
     /// The data directory cannot be created.
     #[error("the data directory {path} cannot be created: {source}")]
     DataDirectory {

@@ -20,6 +20,7 @@ mod migrate;
 mod output;
 mod progress;
 mod publish;
+mod readiness;
 mod recompute;
 mod run;
 mod session;

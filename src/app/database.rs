@@ -92,7 +92,8 @@ impl Database {
         }
     }
 
-    /// Compares our state in it with the settings; see [`crate::store::SimilarityStore::open_state`].
+    /// Compares our state in it with the settings, and sets it; see
+    /// [`SimilarityStore::open_state`](crate::store::SimilarityStore::open_state).
     ///
     /// # Errors
     /// [`AppError`] when it cannot be read or written.

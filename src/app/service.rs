@@ -1,9 +1,9 @@
-//! The service: the actors, with their admin server, signals and upkeep around them.
+//! The service: the actors, with signals and upkeep around them.
 //!
-//! Decides: the order of starting and stopping. Never does: the actors' work.
+//! Decides: the order of starting and stopping. Never does: the actors' work, or serve HTTP (its
+//! caller does, with the handle it gives).
 
-use super::{App, AppError, pipeline_parts, readiness::AppReadiness, signals, upkeep};
-use crate::admin;
+use super::{App, AppError, pipeline_parts, signals, upkeep};
 use crate::config::Config;
 use crate::pipeline::{self, PipelineHandle, RunLimits, RunSummary};
 use crate::store::StateCheck;
@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Options {
     /// When it drains and ends by itself.
     pub limits: RunLimits,
-    /// What `/metrics` shows.
+    /// Looks into it while it runs.
+    pub handle: PipelineHandle,
+    /// The numbers to keep up.
     pub numbers: MetricsHandle,
 }
 
-/// Runs until a signal or a limit ends it; then drains.
+/// Runs until a signal or a limit ends it; then drains. `hangup` is called at each SIGHUP.
 ///
 /// # Errors
 /// [`AppError`] when a part cannot be opened, or fails for good.
@@ -37,43 +39,16 @@ pub async fn run(
     let over = CancellationToken::new();
     let keep = config.database.log_retention;
     let upkeep = upkeep::start(Arc::clone(&app.store), keep, over.clone());
-    let numbers = tokio::spawn(options.numbers.clone().upkeep(over.clone()));
-    let result = work(config, &app, options, &stop).await;
+    let numbers = tokio::spawn(options.numbers.upkeep(over.clone()));
+    tracing::info!(mode = config.mode().name(), "service started");
+    let parts = pipeline_parts(config, &app, options.limits);
+    let result = pipeline::run_with(parts, options.handle, stop).await;
     over.cancel();
     if upkeep.await.is_err() || numbers.await.is_err() {
         tracing::error!("an upkeep task ended in a panic");
     }
     app.transport.close(config.shutdown.grace).await;
     signals.abort();
-    result
-}
-
-/// The actors, with the admin server beside them.
-async fn work(
-    config: &Config,
-    app: &App,
-    options: Options,
-    stop: &CancellationToken,
-) -> Result<RunSummary, AppError> {
-    let handle = PipelineHandle::new();
-    let readiness = Arc::new(AppReadiness::new(handle.clone()));
-    let server = if config.admin.enabled {
-        let server = admin::bind(config.admin.listen, options.numbers, readiness)?;
-        tracing::info!(address = %server.address, "admin server listening");
-        let handle = server.handle();
-        Some((handle, tokio::spawn(server.server)))
-    } else {
-        None
-    };
-    let parts = pipeline_parts(config, app, options.limits);
-    tracing::info!(mode = config.mode().name(), "service started");
-    let result = pipeline::run_with(parts, handle, stop.clone()).await;
-    if let Some((handle, served)) = server {
-        handle.stop(true).await;
-        if !matches!(served.await, Ok(Ok(()))) {
-            tracing::error!("the admin server ended in an error");
-        }
-    }
     let summary = result?;
     tracing::info!(
         processed = summary.processed,

@@ -90,13 +90,19 @@ fn reason(part: &DimensionScore, room: usize) -> String {
         let sep = if at == 0 { "" } else { ", " };
         let last = at + 1 == part.shared.len();
         let reserve = if last { 0 } else { more.chars().count() };
-        let next = sep.len() + shared.label.chars().count() + reserve;
+        let label = short(&shared.label);
+        let next = sep.len() + label.chars().count() + reserve;
         if at > 0 && text.chars().count() + next > room {
             return text + &more;
         }
-        text = text + sep + &shared.label;
+        text = text + sep + label;
     }
     if text.is_empty() { "nothing shared".to_owned() } else { text }
+}
+
+/// `word "cherry"` as `"cherry"`: the quotation marks are enough where space is dear.
+fn short(label: &str) -> &str {
+    label.strip_prefix("word ").filter(|rest| rest.starts_with('"')).unwrap_or(label)
 }
 
 #[cfg(test)]
@@ -127,7 +133,7 @@ mod tests {
         let lines = lines(&explanation, 5);
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         assert!(lines[0].contains("weight 0.4    0.434782  Blackberry, Fruity"), "{}", lines[0]);
-        assert!(lines[0].ends_with("+2") || lines[0].ends_with("+3"), "{}", lines[0]);
+        assert!(lines[0].ends_with("Berry +2"), "{}", lines[0]);
         assert!(lines[1].ends_with("assumed: only one has it"));
         assert!(lines[2].ends_with("nothing shared"));
     }

@@ -30,8 +30,8 @@ const SHOWN: usize = 50;
     \"processing\":[\"Washed\"],\n   \"roast\":[\"Medium-Light\"],\"varieties\":[\"Bourbon\"],\
     \"notes\":[\"Blackberry\",\"cherry cola\"]}\n\
     CSV has a header with the same names; lists are separated by | or ;.\n\
-    Values the catalogue does not know yet are added and reported. A bad line is reported with its\n\
-    number and left out; the exit code is 1 when nothing could be read, or with --strict.")]
+    Values the catalogue does not know yet are added and reported. A bad line is reported with\n\
+    its number and left out; the exit code is 1 when nothing could be read, or with --strict.")]
 pub(crate) struct ImportArgs {
     /// The file; `-` for stdin.
     #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]

@@ -2,11 +2,14 @@
 //!
 //! Decides: when it ends by itself. Never does: the work (see [`crate::app::service`]).
 
+use super::readiness::ServiceReadiness;
 use super::session::Session;
 use super::{ExitStatus, Global, Output, output};
+use crate::admin;
 use crate::app::service::{self, Options};
-use crate::pipeline::{RunLimits, RunSummary};
+use crate::pipeline::{PipelineHandle, RunLimits, RunSummary};
 use clap::Args;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Arguments of `run`.
@@ -25,17 +28,35 @@ pub(crate) struct RunArgs {
 /// Runs the service.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<ExitStatus> {
     let session = Session::service(global)?;
-    let options = Options {
-        limits: RunLimits { messages: args.limit, time: args.time_limit },
-        numbers: session.numbers.clone(),
-    };
-    let reread = session.reread();
-    let summary =
-        session.block_on(async { Ok(service::run(&session.config, options, reread).await?) })?;
+    let limits = RunLimits { messages: args.limit, time: args.time_limit };
+    let summary = session.block_on(serve(&session, limits))?;
     if session.output == Some(Output::Json) {
         output::json(&facts(&summary))?;
     }
     Ok(ExitStatus::Success)
+}
+
+/// The service with the admin server beside it, from before the first connection to after the
+/// last settlement.
+async fn serve(session: &Session, limits: RunLimits) -> anyhow::Result<RunSummary> {
+    let handle = PipelineHandle::new();
+    let numbers = session.numbers.clone();
+    let mut server = None;
+    if session.config.admin.enabled {
+        let readiness = Arc::new(ServiceReadiness::new(handle.clone()));
+        let admin = admin::bind(session.config.admin.listen, numbers.clone(), readiness)?;
+        tracing::info!(address = %admin.address, "admin server listening");
+        server = Some((admin.handle(), tokio::spawn(admin.server)));
+    }
+    let options = Options { limits, handle, numbers };
+    let result = service::run(&session.config, options, session.reread()).await;
+    if let Some((handle, served)) = server {
+        handle.stop(true).await;
+        if !matches!(served.await, Ok(Ok(()))) {
+            tracing::error!("the admin server ended in an error");
+        }
+    }
+    Ok(result?)
 }
 
 fn facts(summary: &RunSummary) -> serde_json::Value {

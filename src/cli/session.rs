@@ -11,6 +11,10 @@ use anyhow::Context;
 use std::future::Future;
 use std::sync::Arc;
 
+/// Libraries that say again what our own events tell (a lost broker), or what is no news (threads
+/// of the admin server). A level that was asked for is taken as it is.
+const HUSHED: &str = "actix_server=warn,lapin=off";
+
 /// How much is logged when nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chatter {
@@ -111,9 +115,8 @@ fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
     let mut config = loaded.config;
     if unsaid {
         config.log.level = match chatter {
-            Chatter::Command => "warn".into(),
-            // What the admin server's library says of its threads is no news.
-            Chatter::Service => format!("{},actix_server=warn", config.log.level),
+            Chatter::Command => format!("warn,{HUSHED}"),
+            Chatter::Service => format!("{},{HUSHED}", config.log.level),
         };
     }
     Ok(config)

@@ -6,7 +6,7 @@ use super::demo::Shown;
 use super::explanation::ExplanationJson;
 use super::output;
 use super::session::Session;
-use super::similar::{Entry, named};
+use super::similar::{Entry, Ids, named, text};
 use crate::app::{App, load_index};
 use crate::config::Config;
 use crate::domain::bean::BeanId;
@@ -72,13 +72,13 @@ pub(super) async fn report(
     match &shown.summary {
         Some(summary) => work(shown, summary)?,
         None => output::line(
-            "  lists      nothing to do: no coffee has changed since its list was computed,\n             \
-             so no message was published and no list recomputed",
+            "  lists      nothing to do: no coffee has changed since its list was computed,\n\
+            \u{20}            so no message was published and no list recomputed",
         )?,
     }
     for exhibit in &exhibits {
         output::line(format!("\nSimilar to {}", exhibit.name))?;
-        for line in super::similar::text(&exhibit.entries) {
+        for line in text(&exhibit.entries, Ids::Left) {
             output::line(line)?;
         }
     }

@@ -98,7 +98,7 @@ async fn show(session: &Session, args: SimilarArgs) -> anyhow::Result<ExitStatus
             bean.id
         ))?;
     }
-    for text in text(&entries) {
+    for text in text(&entries, Ids::Shown) {
         output::line(text)?;
     }
     if stored > entries.len() {
@@ -123,19 +123,29 @@ pub(super) async fn named(store: &Arc<dyn Store>, list: SimilarList) -> anyhow::
     Ok(list.into_iter().map(entry).collect())
 }
 
+/// Whether lines name ids beside names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Yes: names are cut so that both fit.
+    Shown,
+    /// No.
+    Left,
+}
+
 /// The lines of a list: score, name and id; below each its explanation, if it has one.
-pub(super) fn text(entries: &[Entry]) -> Vec<String> {
-    let width = entries
+pub(super) fn text(entries: &[Entry], ids: Ids) -> Vec<String> {
+    let longest = entries
         .iter()
         .map(|entry| entry.name.as_deref().unwrap_or("(no name)").chars().count())
-        .max()
-        .unwrap_or_default()
-        .min(28);
+        .max();
+    let room = if ids == Ids::Shown { 27 } else { 64 };
+    let width = longest.unwrap_or_default().min(room);
     let mut lines = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         let name = output::cut(entry.name.as_deref().unwrap_or("(no name)"), width);
         let score = output::score(entry.ppm);
-        lines.push(format!("{:>3}  {score}  {name:width$}  {}", at + 1, entry.id));
+        let id = if ids == Ids::Shown { entry.id.as_str() } else { "" };
+        lines.push(format!("{:>3}  {score}  {name:width$}  {id}", at + 1).trim_end().to_owned());
         if let Some(explanation) = &entry.explanation {
             lines.extend(explanation::lines(explanation, 5));
             if explanation.ppm != entry.ppm {
@@ -174,7 +184,8 @@ mod tests {
             ppm: 812_345,
             explanation: None,
         };
-        let lines = text(&[entry("Guji"), entry("A Very Long Name of a Bean That Never Ends")]);
+        let lines =
+            text(&[entry("Guji"), entry("A Very Long Name of a Bean That Never Ends")], Ids::Shown);
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         assert!(lines[0].starts_with("  1  0.812345  Guji"));
     }

@@ -14,6 +14,7 @@ mod amqp_publishing;
 mod amqp_settling;
 mod cli_catalogue;
 mod cli_demo;
+mod cli_recompute;
 mod cli_usage;
 mod config_deploy;
 mod config_loading;

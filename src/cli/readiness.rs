@@ -5,19 +5,19 @@
 use crate::admin::{Component, Readiness, ReadinessReport};
 use crate::pipeline::PipelineHandle;
 
-/// The readiness of a pipeline.
-pub(super) struct AppReadiness {
+/// The readiness of the service: that of its pipeline.
+pub(super) struct ServiceReadiness {
     pipeline: PipelineHandle,
 }
 
-impl AppReadiness {
+impl ServiceReadiness {
     /// Of the pipeline this handle looks into.
     pub(super) fn new(pipeline: PipelineHandle) -> Self {
         Self { pipeline }
     }
 }
 
-impl Readiness for AppReadiness {
+impl Readiness for ServiceReadiness {
     fn report(&self) -> ReadinessReport {
         let now = self.pipeline.readiness();
         let component = |ready, name, up: &str, down: &str| {
