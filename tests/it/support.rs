@@ -9,5 +9,5 @@ pub mod command;
 pub mod databases;
 pub mod metering;
 pub mod proxy;
-pub mod transports;
 pub mod stores;
+pub mod transports;
