@@ -35,6 +35,8 @@ mod threshold;
 mod triggers;
 mod write;
 
+pub use write::SOURCE_KEYS;
+
 use snapshot::failed;
 use statements::Statements;
 

@@ -36,7 +36,8 @@ async fn a_load_streams_taxonomies_first_then_every_bean_with_its_bags() {
          INSERT INTO coffee_bean_region SELECT b.id, e.id FROM coffee_bean b, ethiopia e \
          WHERE b.name = 'Bean 1'; \
          INSERT INTO non_standard_flavor_note (coffee_bean_id, note) \
-         SELECT id, note FROM coffee_bean, (VALUES ('cherry cola'), ('cherry cola'), (' ')) n (note) \
+         SELECT id, note FROM coffee_bean, \
+              (VALUES ('cherry cola'), ('cherry cola'), (' ')) n (note) \
          WHERE name = 'Bean 1'",
     )
     .await;

@@ -1,6 +1,6 @@
 //! Databases whose similarity table keeps cascading foreign keys: the graph lock.
 
-use crate::pg_support::{Shop, batch, bean, connect, item, list};
+use crate::pg_support::{Shop, batch, bean, connect, item, list, unforgiving};
 use cupping::store::{Catalogue, SimilarityStore, StoreSettings, WriteOutcome};
 use sqlx::Executor;
 use std::sync::Arc;
@@ -68,6 +68,30 @@ async fn a_delete_in_progress_pauses_the_writer() {
     assert!(matches!(report.outcomes[0], WriteOutcome::Written { .. }));
 }
 
+#[tokio::test]
+async fn no_taxonomy_row_is_locked_or_written_even_with_foreign_keys() {
+    let shop = cascading(StoreSettings::default()).await;
+    shop.beans(2).await;
+    shop.sql(
+        "INSERT INTO region (name) VALUES ('Africa'); \
+         INSERT INTO coffee_bean_region SELECT b.id, r.id FROM coffee_bean b, region r; \
+         UPDATE region SET name = 'Afrika'",
+    )
+    .await;
+    let rows = "SELECT sum(hashtext(xmin::text || ctid::text || xmax::text))::bigint FROM region";
+    let before = shop.number(rows).await;
+    let at = shop.store.load(&mut |_| {}).await.expect("read");
+    let mut hostage = shop.pool.acquire().await.expect("a connection");
+    hostage
+        .execute("BEGIN; LOCK TABLE region, coffee_bean_region, variety IN EXCLUSIVE MODE")
+        .await
+        .expect("the tables are free");
+    let report = shop.store.write(batch(vec![item(1, list(&[(2, 9)]))], &at)).await;
+    assert!(matches!(report.expect("written").outcomes[0], WriteOutcome::Written { .. }));
+    hostage.execute("ROLLBACK").await.expect("released");
+    assert_eq!(shop.number(rows).await, before, "xmin, xmax or place of a row has changed");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cascading_deletes_and_writers_never_deadlock() {
     const WRITERS: u32 = 6;
@@ -75,8 +99,7 @@ async fn cascading_deletes_and_writers_never_deadlock() {
     const BEANS: u32 = 90;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let settings = StoreSettings { max_connections: WRITERS + 1, ..StoreSettings::default() };
-    let shop = Arc::new(cascading(settings).await);
+    let shop = Arc::new(cascading(unforgiving(WRITERS + 1)).await);
     shop.beans(BEANS).await;
     let start = Arc::new(Barrier::new((WRITERS + DELETERS) as usize));
     let mut tasks = tokio::task::JoinSet::new();

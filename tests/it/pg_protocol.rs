@@ -1,8 +1,9 @@
 //! The write protocol on a real PostgreSQL: outcomes, order, rights, and nobody in its way.
 
-use crate::pg_support::{Shop, batch, bean, connect, item, list};
+use crate::pg_support::{Shop, batch, bean, connect, item, list, unforgiving};
 use cupping::domain::ranking::Similar;
-use cupping::store::postgres::ROLES_SQL;
+use cupping::store::import::CatalogueWriter;
+use cupping::store::postgres::{PostgresStore, ROLES_SQL};
 use cupping::store::{Catalogue, LogMark, SimilarityStore, StoreSettings, WriteItem, WriteOutcome};
 use cupping::txn::ticket::Ticket;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -98,8 +99,7 @@ async fn overlapping_writers_never_deadlock_and_leave_exact_rows() {
     const BEANS: u32 = 30;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let settings = StoreSettings { max_connections: WRITERS, ..StoreSettings::default() };
-    let shop = Arc::new(Shop::with(settings, "").await);
+    let shop = Arc::new(Shop::with(unforgiving(WRITERS), "").await);
     shop.beans(BEANS).await;
     let at = mark(&shop).await;
     let start = Arc::new(Barrier::new(WRITERS as usize));
@@ -120,7 +120,6 @@ async fn overlapping_writers_never_deadlock_and_leave_exact_rows() {
     while let Some(done) = writers.join_next().await {
         done.expect("the writer did not panic");
     }
-    assert_eq!(shop.deadlocks().await, 0);
     // A list is one writer's, whole: all its rows carry the same version in their scores.
     shop.store
         .lists(&mut |source, list| {
@@ -130,6 +129,7 @@ async fn overlapping_writers_never_deadlock_and_leave_exact_rows() {
         })
         .await
         .expect("streamed");
+    assert_eq!(shop.deadlocks().await, 0);
 }
 
 /// Five neighbours, every score ending in the same three digits.
@@ -174,14 +174,8 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
     for _ in 0..2 {
         shop.sql(ROLES_SQL).await;
     }
-    let login = format!("w_{}", uuid::Uuid::new_v4().simple());
-    shop.sql(format!("CREATE ROLE {login} LOGIN IN ROLE cupping_worker")).await;
-    let mut url = url::Url::parse(&shop.database.url()).expect("a URL");
-    url.set_username(&login).expect("a user can be set");
-    let worker =
-        cupping::store::postgres::PostgresStore::connect(url.as_str(), StoreSettings::default())
-            .await
-            .expect("the worker connects");
+    let (login, url) = shop.login("IN ROLE cupping_worker").await;
+    let worker = PostgresStore::connect(&url, StoreSettings::default()).await.expect("connected");
     let findings = worker.check().await.expect("checked");
     assert!(
         findings.iter().all(|f| f.severity != cupping::store::Severity::Problem),
@@ -192,7 +186,7 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
     worker.write(batch(vec![item(1, list(&[(2, 7)]))], &at)).await.expect("written");
     worker.set_note("n", Some("v")).await.expect("noted");
     worker.prune_log(std::time::Duration::ZERO).await.expect("pruned");
-    let mut session = PgConnection::connect(url.as_str()).await.expect("the worker connects");
+    let mut session = PgConnection::connect(&url).await.expect("the worker connects");
     for forbidden in [
         "UPDATE region SET name = 'x'",
         "UPDATE coffee_bean SET name = 'x'",
@@ -211,13 +205,46 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
 }
 
 #[tokio::test]
+async fn the_importer_role_writes_the_catalogue_and_not_the_lists() {
+    let shop = Shop::open().await;
+    shop.sql(ROLES_SQL).await;
+    let (login, url) = shop.login("IN ROLE cupping_importer").await;
+    let importer = PostgresStore::connect(&url, StoreSettings::default()).await.expect("connected");
+    let record = format!(r#"{{"id":"{}","regions":["Ethiopia/Guji"]}}"#, bean(1));
+    let record = serde_json::from_str(&record).expect("a record");
+    importer.import(&[record]).await.expect("imported");
+    importer.delete(&[bean(1)]).await.expect("deleted");
+    importer.ensure_migrated().await.expect("it may look");
+    let refused = importer.write(batch(vec![item(1, list(&[(2, 7)]))], &mark(&shop).await)).await;
+    assert_eq!(refused.expect_err("it has no right").code().as_deref(), Some("42501"));
+    importer.close().await;
+    shop.sql(format!("DROP ROLE {login}")).await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_which_it_lacks() {
+    let shop = Shop::open().await;
+    let (login, url) = shop.login("").await;
+    let nobody = PostgresStore::connect(&url, StoreSettings::default()).await.expect("connected");
+    let findings = nobody.check().await.expect("checked");
+    assert!(findings.iter().any(|f| f.message.contains("USAGE")), "{findings:#?}");
+    shop.sql(format!(
+        "GRANT USAGE ON SCHEMA cupping TO {login}; GRANT SELECT ON cupping.migration TO {login}"
+    ))
+    .await;
+    let findings = nobody.check().await.expect("checked");
+    let lists = "SELECT, INSERT, DELETE on \"public\".\"coffee_bean_similarity\"";
+    assert!(findings.iter().any(|f| f.message.contains(lists)), "{findings:#?}");
+    nobody.close().await;
+    shop.sql(format!("DROP OWNED BY {login}; DROP ROLE {login}")).await;
+}
+
+#[tokio::test]
 async fn an_application_without_rights_on_our_schema_can_change_beans() {
     let shop = Shop::open().await;
-    let login = format!("a_{}", uuid::Uuid::new_v4().simple());
-    shop.sql(format!("CREATE ROLE {login} LOGIN; GRANT ALL ON coffee_bean TO {login}")).await;
-    let mut url = url::Url::parse(&shop.database.url()).expect("a URL");
-    url.set_username(&login).expect("a user can be set");
-    let mut application = PgConnection::connect(url.as_str()).await.expect("it connects");
+    let (login, url) = shop.login("").await;
+    shop.sql(format!("GRANT ALL ON coffee_bean TO {login}")).await;
+    let mut application = PgConnection::connect(&url).await.expect("it connects");
     let sql = "INSERT INTO public.coffee_bean (name) VALUES ('theirs')";
     application.execute(sql).await.expect("the trigger writes the log on its own account");
     assert!(application.execute("SELECT FROM cupping.change_log").await.is_err());

@@ -8,6 +8,7 @@ use cupping::domain::ranking::{Similar, SimilarList};
 use cupping::store::postgres::PostgresStore;
 use cupping::store::{LogMark, StoreSettings, WriteBatch, WriteItem};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
+use std::time::Duration;
 
 /// A database of one test, a store on it, and a pool for everybody else.
 pub struct Shop {
@@ -55,13 +56,37 @@ impl Shop {
         .await;
     }
 
-    /// The deadlocks PostgreSQL counted in this database. Statistics arrive a little late, so
-    /// sessions are asked to report first.
+    /// The deadlocks PostgreSQL counted in this database. A session reports its numbers when it
+    /// ends, so the store is closed first.
     pub async fn deadlocks(&self) -> i64 {
-        self.sql("SELECT pg_stat_force_next_flush()").await;
+        self.store.close().await;
+        let open = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND application_name = 'cupping'";
+        let ending = async { while self.number(open).await > 0 {} };
+        tokio::time::timeout(Duration::from_secs(60), ending).await.expect("sessions end");
         self.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
             .await
     }
+
+    /// The URL of a new login in a role.
+    pub async fn login(&self, role: &str) -> (String, String) {
+        let login = format!("l_{}", uuid::Uuid::new_v4().simple());
+        self.sql(format!("CREATE ROLE {login} LOGIN {role}")).await;
+        let mut url = url::Url::parse(&self.database.url()).expect("a URL");
+        url.set_username(&login).expect("a user can be set");
+        (login, url.to_string())
+    }
+}
+
+/// One attempt and much patience: a deadlock fails the write instead of being retried.
+pub fn unforgiving(connections: u32) -> StoreSettings {
+    let mut settings = StoreSettings { max_connections: connections, ..StoreSettings::default() };
+    settings.transaction.attempts = 1;
+    settings.transaction.lock_timeout = Duration::from_secs(60);
+    settings.transaction.statement_timeout = Duration::from_secs(70);
+    settings.transaction.deadline = Duration::from_secs(90);
+    settings.acquire_timeout = Duration::from_secs(60);
+    settings
 }
 
 /// Opens a store on a database.

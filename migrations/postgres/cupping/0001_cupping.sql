@@ -20,6 +20,8 @@ CREATE TABLE cupping.change_log (
     kth_id  text
 );
 CREATE INDEX change_log_xid ON cupping.change_log (xid);
+-- Most rows are thresholds; those who look for changed beans need not step over them.
+CREATE INDEX change_log_news ON cupping.change_log (xid) WHERE kind <> 'threshold';
 CREATE INDEX change_log_bean ON cupping.change_log (bean_id) WHERE kind = 'bean';
 CREATE INDEX change_log_at ON cupping.change_log (at);
 

@@ -42,6 +42,11 @@ impl PostgresStore {
         } else {
             finding("database.version", Severity::Ok, format!("PostgreSQL {version}"))
         });
+        let closed = self.closed_schemas().await?;
+        if !closed.is_empty() {
+            findings.extend(closed);
+            return Ok(findings);
+        }
         let catalogue = &self.settings.catalogue;
         let schema = read_schema(&self.pool, &catalogue.schema).await?;
         let mapped = mapping::check(catalogue, &schema);
@@ -57,6 +62,26 @@ impl PostgresStore {
         findings.extend(self.check_rights(theirs.into_iter().chain(ours).collect()).await?);
         findings.extend(self.check_server_settings().await?);
         Ok(findings)
+    }
+
+    /// The schemas that this role may not even look into.
+    async fn closed_schemas(&self) -> Result<Vec<Finding>, StoreError> {
+        let closed: Vec<String> = sqlx::query_scalar(
+            "SELECT nspname::text FROM pg_catalog.pg_namespace \
+             WHERE nspname IN ('cupping', $1) AND NOT has_schema_privilege(oid, 'USAGE')",
+        )
+        .bind(self.settings.catalogue.schema.clone())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("reading the rights of this role"))?;
+        let report = |schema: String| {
+            let message = format!(
+                "this role lacks USAGE on schema {schema}; give it the role cupping_worker \
+                 (migrations/postgres/roles.sql)"
+            );
+            finding("database.rights", Severity::Problem, message)
+        };
+        Ok(closed.into_iter().map(report).collect())
     }
 
     async fn check_migrations(&self) -> Result<Vec<Finding>, StoreError> {

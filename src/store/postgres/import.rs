@@ -121,9 +121,10 @@ async fn import(
     let mut report = ImportReport { added: named(new), ..ImportReport::default() };
     let mut difference = Difference::default();
     for (record, resolved) in resolved {
+        let roaster = record.roaster.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let wanted = Stored {
             name: record.display_name().to_owned(),
-            roaster: record.roaster.clone(),
+            roaster: roaster.map(str::to_owned),
             values: resolved,
         };
         match stored.get(record.id.as_str()) {
@@ -165,9 +166,7 @@ async fn known_taxa(tx: &mut Tx<Postgres>) -> Result<Taxa, BodyError> {
             format!("SELECT id::text, name, NULL::text, {position} FROM public.{table}")
         };
         let rows: Vec<NodeRow> = tx.fetch_all_as(sqlx::query(AssertSqlSafe(sql))).await?;
-        for (key, name, parent, position) in rows {
-            taxa.know(kind, key, name, parent, position);
-        }
+        taxa.know_all(kind, rows);
     }
     Ok(taxa)
 }

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Namespace of the source keys: all workers, of every release, must agree on it.
-pub(super) const SOURCE_KEYS: &str = "cupping.source";
+pub const SOURCE_KEYS: &str = "cupping.source";
 
 /// Sources whose bean, or whose taxonomy, changed after the snapshot they were computed from; all
 /// of them where the log no longer reaches back so far.
