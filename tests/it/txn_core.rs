@@ -51,7 +51,7 @@ async fn deadlock_victim_is_retried_and_both_commit() {
                 tx.execute(sqlx::query(update).bind(second)).await?;
                 Ok(())
             });
-            transactor.run("cross", &quick(), body).await
+            transactor.run("cross", &TxnOptions { attempts: 20, ..quick() }, body).await
         }
     };
     let (one, other) = tokio::join!(unit(1, 2), unit(2, 1));
@@ -61,11 +61,14 @@ async fn deadlock_victim_is_retried_and_both_commit() {
     let rows: Vec<(i32,)> =
         sqlx::query_as("SELECT n FROM pair ORDER BY id").fetch_all(&pool).await.expect("rows");
     assert_eq!(rows, [(2,), (2,)]);
-    assert_eq!(runs.load(Ordering::SeqCst), 3, "exactly one was run again");
+    // A victim that is back before the survivor has woken takes its first row again, and the two
+    // deadlock once more: at least once, then, and every time counted as a deadlock and a retry.
+    let again = f64::from(runs.load(Ordering::SeqCst) - 2);
     let deadlocks = metering::value(recorder, "cupping_deadlocks_total", &["relation=\"pair\""]);
     let labels = ["name=\"cross\"", "reason=\"deadlock\""];
     let retries = metering::value(recorder, "cupping_transaction_retries_total", &labels);
-    assert_eq!((deadlocks, retries), (1.0, 1.0));
+    assert!(again >= 1.0, "they were made to deadlock");
+    assert_eq!((deadlocks, retries), (again, again));
     let labels = ["name=\"cross\"", "outcome=\"committed\""];
     assert_eq!(metering::value(recorder, "cupping_transactions_total", &labels), 2.0);
 }
