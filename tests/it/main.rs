@@ -8,6 +8,7 @@ mod admin_server;
 mod amqp_outage;
 mod amqp_publishing;
 mod amqp_settling;
+mod amqp_tls;
 mod config_deploy;
 mod config_loading;
 mod metrics_registered;
