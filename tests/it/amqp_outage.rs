@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Host and port of an AMQP address.
 fn target(url: &str) -> String {
-    let url = url::Url::parse(url).unwrap();
-    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))
+    let url = url::Url::parse(url).expect("the address of the test broker is one");
+    format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(5672))
 }
 
 /// A transport that reaches the broker only through a proxy.
@@ -30,11 +30,11 @@ async fn proxied(prefetch: u16) -> (Broker, Proxy, AmqpTransport) {
 
 async fn source(transport: &AmqpTransport) -> (Box<dyn Source>, CancellationToken) {
     let stop = CancellationToken::new();
-    (transport.source(stop.clone()).await.unwrap(), stop)
+    (transport.source(stop.clone()).await.expect("consuming can start"), stop)
 }
 
 fn bean(delivery: &cupping::transport::Delivery) -> String {
-    String::from_utf8(delivery.envelope.body.to_vec()).unwrap()
+    String::from_utf8_lossy(&delivery.envelope.body).into_owned()
 }
 
 fn failure() -> Failure {

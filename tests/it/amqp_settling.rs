@@ -40,7 +40,7 @@ fn properties() -> BasicProperties {
 
 async fn source(transport: &impl Transport) -> (Box<dyn Source>, CancellationToken) {
     let stop = CancellationToken::new();
-    (transport.source(stop.clone()).await.unwrap(), stop)
+    (transport.source(stop.clone()).await.expect("consuming can start"), stop)
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod admin_server;
 mod amqp_outage;
 mod amqp_publishing;
 mod amqp_settling;
+mod amqp_tls;
 mod cli_catalogue;
 mod cli_demo;
 mod cli_recompute;
