@@ -42,7 +42,6 @@ pub async fn open(
     let settings = QueueSettings {
         queue: config.transport.queue.clone(),
         prefetch: usize::from(config.prefetch()),
-        ladder: config.ladder(),
     };
     Ok(Arc::new(match database {
         Database::Sqlite(store) => {

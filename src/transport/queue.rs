@@ -25,7 +25,7 @@ use self::source::{Buffer, QueueSource, SourceParts};
 use self::sqlite::SqliteTable;
 use self::table::QueueTable;
 use crate::config::QueueConfig;
-use crate::resilience::backoff::{EqualJitter, Ladder};
+use crate::resilience::backoff::EqualJitter;
 use crate::transport::{Publisher, QueueDepth, Source, Transport, TransportError};
 use async_trait::async_trait;
 use sqlx::postgres::PgPool;
@@ -57,8 +57,6 @@ pub struct QueueSettings {
     pub queue: QueueConfig,
     /// Messages claimed and not settled, at most, for each source; at least 1.
     pub prefetch: usize,
-    /// The retry ladder, for its jitter.
-    pub ladder: Ladder,
 }
 
 /// The queue in a table.

@@ -64,7 +64,7 @@ impl Settle for RowSettlement {
         failure: Failure,
     ) -> Result<Settled, TransportError> {
         let row = RetryRow {
-            delay: self.shared.settings.ladder.jittered(delay, fastrand::f64()),
+            delay,
             headers: failure::retried(&self.headers, self.attempt.saturating_add(1), &failure),
             first_failed_at: failure.first_failed_at,
         };

@@ -64,7 +64,7 @@ pub fn short_ladder() -> Ladder {
 /// Settings of a table queue; a killed worker's claims run out after `visibility`.
 pub fn queue_settings(prefetch: usize, visibility: Duration) -> QueueSettings {
     let queue = QueueConfig { visibility_timeout: visibility, ..QueueConfig::default() };
-    QueueSettings { queue, prefetch, ladder: short_ladder() }
+    QueueSettings { queue, prefetch }
 }
 
 /// Takes `count` deliveries in a runtime of its own, which then ends, and every task with it.
