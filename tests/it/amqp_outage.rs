@@ -180,7 +180,7 @@ async fn a_queue_deleted_under_its_consumer_is_declared_again() {
 }
 
 #[tokio::test]
-async fn a_broken_publisher_alone_pauses_the_source_and_heals_without_traffic() {
+async fn the_publishing_connection_heals_without_traffic_and_stays_closed_once_closed() {
     let (_broker, proxy, transport) = proxied(4).await;
     let publisher = transport.publisher();
     publisher.publish(&[outgoing("1", Lane::Live)]).await.unwrap();

@@ -108,13 +108,13 @@ impl Link {
     pub(super) async fn ready(&self) -> Result<Arc<Live>, TransportError> {
         self.start();
         let mut states = self.state.subscribe();
-        let state = states
-            .wait_for(|state| matches!(state, State::Up(_) | State::Refused(_)))
-            .await
-            .map(|state| state.clone());
-        match state {
-            Ok(State::Up(live)) => Ok(live),
-            Ok(State::Refused(why)) => Err(TransportError::Misconfigured(why)),
+        let settled = async {
+            let ready = |state: &State| matches!(state, State::Up(_) | State::Refused(_));
+            states.wait_for(ready).await.ok().map(|state| state.clone())
+        };
+        match self.cancel.run_until_cancelled(settled).await.flatten() {
+            Some(State::Up(live)) => Ok(live),
+            Some(State::Refused(why)) => Err(TransportError::Misconfigured(why)),
             _ => Err(self.dialer.endpoint.unreachable("the connection was closed".into())),
         }
     }

@@ -150,7 +150,8 @@ proptest! {
         kind in proptest::option::of(".{0,40}"),
         header in ".{0,40}",
     ) {
-        let mut envelope = Envelope { body: body.into(), type_property: kind, ..Default::default() };
+        let mut envelope =
+            Envelope { body: body.into(), type_property: kind, ..Default::default() };
         envelope.headers.insert("type".into(), HeaderValue::Text(header));
         if let Err(error) = read(&envelope) {
             prop_assert!(!error.to_string().is_empty());
@@ -158,7 +159,9 @@ proptest! {
     }
 
     #[test]
-    fn no_json_makes_it_panic(body in r#"[\{\["]{0,3}"?(coffeeBeanId|type|data|specversion)?"?:?.{0,20}[\}\]]{0,3}"#) {
+    fn no_json_makes_it_panic(
+        body in r#"[\{\["]{0,3}"?(coffeeBeanId|type|data|specversion)?"?:?.{0,20}[\}\]]{0,3}"#,
+    ) {
         if let Err(error) = read(&plain(&body)) {
             prop_assert!(!error.class().is_empty());
         }
