@@ -153,17 +153,13 @@ impl Rig {
 
     /// The queue, as a worker of its own opens it.
     pub fn queue(&self) -> Arc<dyn Transport> {
-        let settings = QueueSettings {
-            queue: QueueConfig::default(),
-            prefetch: 512,
-            ladder: self.settings.ladder.clone(),
-        };
+        let settings = QueueSettings { queue: QueueConfig::default(), prefetch: 512 };
         match &*self.home {
             Home::Sqlite { pool, write, .. } => {
                 Arc::new(QueueTransport::sqlite(write.clone(), pool.clone(), settings))
             }
             Home::Postgres { broker: Some(broker), .. } => {
-                Arc::new(broker.transport(settings.ladder, 256))
+                Arc::new(broker.transport(self.settings.ladder.clone(), 256))
             }
             Home::Postgres { pool, .. } => {
                 Arc::new(QueueTransport::postgres(pool.clone(), settings))
