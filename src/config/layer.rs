@@ -184,15 +184,18 @@ pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// Text as a value of the default's type; text that does not fit stays text, to be refused with
-/// what is allowed.
+/// Text as a value of the default's type, quoted as in TOML or bare; text that does not fit stays
+/// text, to be refused with what is allowed.
 fn typed(text: &str, default: &Value) -> Value {
     let toml = || {
         let table = toml::from_str::<Dict>(&format!("value = {text}")).ok()?;
         table.into_values().next()
     };
     match default {
-        Value::String(..) | Value::Char(..) | Value::Empty(..) => Value::from(text),
+        Value::String(..) | Value::Char(..) | Value::Empty(..) => {
+            let quoted = text.starts_with(['"', '\'']).then(toml).flatten();
+            quoted.unwrap_or_else(|| Value::from(text))
+        }
         Value::Array(..) => toml().unwrap_or_else(|| {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Value::from(items.map(Value::from).collect::<Vec<_>>())
