@@ -195,9 +195,8 @@ async fn deadlocks_until_exhausted_climb_the_ladder_and_fail_with_an_error_log()
     let failed = raw.failed(1).await;
     assert_eq!(failed[0].text("x-cupping-error-class"), "deadlock");
     assert_eq!(failed[0].text("x-cupping-sqlstate"), "40P01");
-    let exhausted =
-        worker.metric("cupping_retries_exhausted_total{level=\"message\",reason=\"deadlock\"}");
-    assert_eq!(exhausted, 1.0);
+    let series = "cupping_retries_exhausted_total{level=\"message\",reason=\"deadlock\"}";
+    soon("the exhausted message is counted", async || worker.metric(series) == 1.0).await;
     assert_eq!(transaction_retries(&worker), 2.0, "one retry in each of two attempts");
     let log = worker.log();
     assert!(log.lines().any(|l| l.contains("ERROR") && l.contains("retries exhausted")), "{log}");
