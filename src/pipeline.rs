@@ -1,4 +1,4 @@
-//! The pipeline: actors that turn deliveries into committed lists. [`wire`] is the architecture.
+//! The pipeline: actors that turn deliveries into committed lists. `wire` is the architecture.
 //!
 //! ```text
 //! Source ─▶ Receiver ─Arrived─▶ Dispatcher ─ScoringTask─▶ Scorer ─ScoredBatch─▶ Writer
