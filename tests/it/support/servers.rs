@@ -12,32 +12,26 @@ pub(crate) struct Servers {
     pub(crate) postgres: String,
     /// Broker URL.
     pub(crate) amqp: String,
-    /// Broker URL with TLS.
-    #[expect(dead_code, reason = "the TLS test has a broker of its own")]
-    pub(crate) amqps: String,
 }
 
 impl Servers {
     /// Starts the named services in a directory of their own.
     pub(crate) fn start(services: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        script(dir.path(), "start", services);
-        let environment = script(dir.path(), "env", &[]);
+        let mut servers = Self { dir, postgres: String::new(), amqp: String::new() };
+        // From here on they are stopped even when something below panics.
+        script(servers.dir.path(), "start", services);
+        let environment = script(servers.dir.path(), "env", &[]);
         let variable = |name: &str| {
-            environment
-                .lines()
-                .find_map(|line| {
-                    line.strip_prefix("export ")?.strip_prefix(name)?.strip_prefix('=')
-                })
+            let mut exports = environment.lines().filter_map(|line| line.strip_prefix("export "));
+            exports
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
                 .unwrap_or_else(|| panic!("scripts/servers env prints {name}"))
                 .to_owned()
         };
-        Self {
-            postgres: variable("CUPPING_TEST_POSTGRES"),
-            amqp: variable("CUPPING_TEST_AMQP"),
-            amqps: variable("CUPPING_TEST_AMQPS"),
-            dir,
-        }
+        servers.postgres = variable("CUPPING_TEST_POSTGRES");
+        servers.amqp = variable("CUPPING_TEST_AMQP");
+        servers
     }
 
     /// Stops one service.
