@@ -1,11 +1,12 @@
 //! The index against the oracle: time for the exact top-K list of one bean among ten thousand.
 //!
-//! Decides: nothing. Before it measures it checks that both give the same lists; then it measures
-//! both in the same run, so that the ratio means something on any machine.
+//! `cargo bench --bench scoring`. Before it measures it checks that both give the same lists; then
+//! it measures both in the same run, so that the ratio means something on any machine.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use cupping::config::Config;
 use cupping::domain::bean::{Bean, BeanId, Features, Value};
-use cupping::domain::dimension::{Dimension, Expansion, ScoreSettings, Taxonomy};
+use cupping::domain::dimension::{ScoreSettings, Taxonomy};
 use cupping::domain::expansion::Expander;
 use cupping::domain::seed::{builtin_aliases, builtin_taxonomy};
 use cupping::domain::similarity::oracle_list;
@@ -20,38 +21,6 @@ const SEED: u64 = 0x000c_0ffe_e000;
 const CHECKED: usize = 3;
 /// Beans changed at once in the update benchmark.
 const CHANGES: usize = 64;
-
-fn dimension(name: &str, weight: u32, prior: u32, expansion: Expansion) -> Dimension {
-    Dimension { name: name.into(), weight, prior, expansion }
-}
-
-/// The default dimensions.
-fn settings() -> Arc<ScoreSettings> {
-    let tree = |levels: &[u32]| Expansion::Tree { levels: levels.to_vec() };
-    let dimensions = vec![
-        dimension("regions", 216, 70, tree(&[250, 1000, 1000])),
-        dimension("processing", 168, 370, tree(&[1000, 500])),
-        dimension("roast", 96, 690, Expansion::Ordinal { own: 1000, neighbour: 500 }),
-        dimension(
-            "varieties",
-            120,
-            210,
-            Expansion::Pedigree { generations: vec![1000, 1000, 500] },
-        ),
-        dimension(
-            "notes",
-            400,
-            140,
-            Expansion::Notes { levels: vec![250, 500, 500], text: 500, word: 1000 },
-        ),
-    ];
-    Arc::new(ScoreSettings {
-        dimensions,
-        aliases: Arc::new(builtin_aliases()),
-        list_length: 20,
-        minimum_ppm: 1,
-    })
-}
 
 /// A value near the front of a list much more often than one near its end, as in real catalogues.
 fn skewed<'v, T>(random: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
@@ -105,7 +74,8 @@ fn loaded(settings: &Arc<ScoreSettings>, taxonomy: &Taxonomy, beans: &[Bean]) ->
 }
 
 fn scoring(criterion: &mut Criterion) {
-    let (settings, taxonomy) = (settings(), builtin_taxonomy().keyed_by_path());
+    let settings = Arc::new(Config::default().score_settings());
+    let taxonomy = builtin_taxonomy().keyed_by_path();
     let beans = catalogue(&taxonomy);
     let index = loaded(&settings, &taxonomy, &beans);
     let expander = Expander::new(settings.clone(), Arc::new(taxonomy.clone()));

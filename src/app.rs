@@ -87,8 +87,7 @@ impl App {
 }
 
 /// An index with the configured score and no beans.
-#[must_use]
-pub fn empty_index(config: &Config) -> Arc<dyn SimilarityIndex> {
+fn empty_index(config: &Config) -> Arc<dyn SimilarityIndex> {
     Arc::new(CatalogueIndex::new(Arc::new(config.score_settings())))
 }
 

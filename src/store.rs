@@ -10,12 +10,16 @@ use crate::txn::ticket::Ticket;
 use async_trait::async_trait;
 use std::time::Duration;
 
+mod batch;
 pub mod error;
 pub mod import;
 pub mod mapping;
 pub mod postgres;
+mod rows;
 pub mod settings;
 pub mod sqlite;
+mod statements;
+mod streaming;
 
 pub use error::StoreError;
 pub use settings::StoreSettings;

@@ -1,13 +1,13 @@
-//! The runtime: one multi-thread tokio runtime, shared by everything, with an actix System on it.
+//! The runtime of the command: one multi-threaded tokio runtime, shared by everything.
 //!
-//! Decides: that actors, databases, brokers and the admin server live in one runtime.
-//! Never does: start an actor.
+//! Decides: its threads, and their name. Never does: start an actor.
 
 use super::AppError;
+use crate::pipeline;
 use std::future::Future;
 use std::sync::Arc;
 
-/// Runs a future to its end inside an actix System on a fresh multi-thread runtime.
+/// Runs a future to its end in an actor system on a fresh runtime.
 ///
 /// # Errors
 /// [`AppError::Runtime`] when the operating system gives no threads.
@@ -17,7 +17,5 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output, AppError> {
         .thread_name("cupping")
         .build()
         .map_err(AppError::Runtime)?;
-    let runtime = Arc::new(runtime);
-    let system = actix::System::with_tokio_rt(|| Arc::clone(&runtime));
-    Ok(system.block_on(future))
+    Ok(pipeline::runtime::block_on(Arc::new(runtime), future))
 }

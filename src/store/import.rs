@@ -10,11 +10,16 @@ use crate::domain::seed::SeedTaxonomy;
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer};
 
-mod plan;
+mod difference;
+mod kind;
 mod reader;
+mod taxa;
 
-pub use plan::{Kind, NewNode, Resolved, Taxa};
 pub use reader::{LineError, csv_records, json_lines};
+
+pub(super) use difference::{Change, StoredBean, difference, latest};
+pub(super) use kind::Kind;
+pub(super) use taxa::{NewNode, Resolved, Taxa};
 
 /// One bean, as a line of a file describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -122,28 +127,29 @@ pub trait CatalogueWriter: Send + Sync {
     async fn delete(&self, ids: &[BeanId]) -> Result<u64, StoreError>;
 }
 
-/// The refusal for a catalogue whose tables are mapped.
-#[must_use]
-pub fn mapped_refusal() -> StoreError {
-    StoreError::Schema(
+/// Refuses to write a catalogue whose tables are mapped.
+pub(super) fn refuse_mapped(is_ours: bool) -> Result<(), StoreError> {
+    if is_ours {
+        return Ok(());
+    }
+    Err(StoreError::Schema(
         "import writes Cupping's own catalogue schema only, and [catalogue] maps other tables; \
          change the beans through the application they belong to: Cupping notices"
             .into(),
-    )
+    ))
 }
 
-/// Whether the mapping names the tables and columns of our own catalogue; weights do not matter.
-#[must_use]
-pub fn is_own_schema(catalogue: &CatalogueConfig) -> bool {
+/// Whether the mapping names the tables and columns of our own catalogue, with ids of one of these
+/// types; weights do not matter.
+pub(super) fn is_own_schema(catalogue: &CatalogueConfig, id_types: &[IdType]) -> bool {
     let names = |config: &CatalogueConfig| {
         let dimensions: Vec<String> = config
             .dimensions
             .iter()
             .map(|d| format!("{:?} {:?} {:?}", d.values, d.join, d.text))
             .collect();
-        let ids = config.id_type != IdType::Bigint;
         let (table, id, name) = (&config.bean_table, &config.bean_id, &config.bean_name);
-        format!("{table} {id} {name} {ids} {:?} {dimensions:?}", config.similarity)
+        format!("{table} {id} {name} {:?} {dimensions:?}", config.similarity)
     };
-    names(catalogue) == names(&CatalogueConfig::default())
+    id_types.contains(&catalogue.id_type) && names(catalogue) == names(&CatalogueConfig::default())
 }

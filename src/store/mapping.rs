@@ -54,8 +54,7 @@ pub fn check(config: &CatalogueConfig, schema: &DbSchema) -> Vec<Finding> {
 }
 
 /// The family of the bean id's type on PostgreSQL.
-#[must_use]
-pub fn wanted_family(id_type: IdType) -> TypeFamily {
+fn wanted_family(id_type: IdType) -> TypeFamily {
     match id_type {
         IdType::Auto | IdType::Uuid => TypeFamily::Uuid,
         IdType::Bigint => TypeFamily::Integer,

@@ -4,7 +4,9 @@
 //! from `import`, under another role); lists are written by the protocol in `write`; our own
 //! bookkeeping lives in the schema `cupping`. Never does: score, or settle messages.
 
+use super::rows;
 use super::settings::StoreSettings;
+use super::statements::Statements;
 use super::{
     Catalogue, Changes, Loading, LogMark, SimilarityStore, StateCheck, StoreError, WriteBatch,
     WriteReport,
@@ -38,7 +40,6 @@ mod write;
 pub use write::SOURCE_KEYS;
 
 use snapshot::failed;
-use statements::Statements;
 
 /// Least privilege, as SQL: the roles of the worker and of the importer.
 pub const ROLES_SQL: &str = include_str!("../../migrations/postgres/roles.sql");
@@ -74,7 +75,7 @@ impl PostgresStore {
         };
         Ok(Self {
             transactor: Transactor::new(pool.clone()),
-            statements: Arc::new(Statements::new(&settings.catalogue)),
+            statements: Arc::new(statements::statements(&settings.catalogue)),
             settings: Arc::new(settings),
             pool,
             guarded,
@@ -135,20 +136,11 @@ impl Catalogue for PostgresStore {
     }
 
     fn accepts(&self, id: &BeanId) -> Result<(), String> {
-        let text = id.as_str();
-        match self.settings.catalogue.id_type {
-            IdType::Auto | IdType::Uuid => uuid::Uuid::try_parse(text).map(drop).map_err(|_| {
-                "this catalogue's ids are uuids, such as 018f2b1e-7b52-7cc0-a1b2-0123456789ab"
-                    .to_owned()
-            }),
-            IdType::Bigint => match text.parse::<i64>() {
-                Ok(number) if number.to_string() == text => Ok(()),
-                _ => Err("this catalogue's ids are whole numbers of 64 bits, without a plus sign \
-                          or leading zeros"
-                    .to_owned()),
-            },
-            IdType::Text => Ok(()),
-        }
+        let id_type = match self.settings.catalogue.id_type {
+            IdType::Auto => IdType::Uuid,
+            known => known,
+        };
+        rows::accepts(id_type, id)
     }
 }
 

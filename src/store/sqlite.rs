@@ -4,12 +4,13 @@
 //! connection, readers apart) and which file below serves which promise of the ports.
 //! Never does: score, or settle messages.
 
+use super::rows;
 use super::settings::StoreSettings;
+use super::statements::Statements;
 use super::{
     Catalogue, Changes, Loading, LogMark, SimilarityStore, StateCheck, StoreError, WriteBatch,
     WriteReport,
 };
-use crate::config::IdType;
 use crate::domain::bean::{Bean, BeanId};
 use crate::domain::ranking::SimilarList;
 use crate::txn::{Dialect, Transactor, guarded};
@@ -31,8 +32,6 @@ mod state;
 mod statements;
 mod triggers;
 mod write;
-
-use statements::Statements;
 
 /// The ports on a SQLite file. Cheap to clone; clones share the pools.
 #[derive(Debug, Clone)]
@@ -81,7 +80,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Transactor::new(write_pool.clone()),
             reader: Transactor::new(read_pool.clone()),
-            statements: Arc::new(Statements::new(&settings.catalogue)),
+            statements: Arc::new(statements::statements(&settings.catalogue)),
             settings: Arc::new(settings),
             write_pool,
             read_pool,
@@ -145,20 +144,7 @@ impl Catalogue for SqliteStore {
     }
 
     fn accepts(&self, id: &BeanId) -> Result<(), String> {
-        let text = id.as_str();
-        match self.settings.catalogue.id_type {
-            IdType::Auto | IdType::Text => Ok(()),
-            IdType::Uuid => uuid::Uuid::try_parse(text).map(drop).map_err(|_| {
-                "this catalogue's ids are uuids, such as 018f2b1e-7b52-7cc0-a1b2-0123456789ab"
-                    .to_owned()
-            }),
-            IdType::Bigint => match text.parse::<i64>() {
-                Ok(number) if number.to_string() == text => Ok(()),
-                _ => Err("this catalogue's ids are whole numbers of 64 bits, without a plus sign \
-                          or leading zeros"
-                    .to_owned()),
-            },
-        }
+        rows::accepts(self.settings.catalogue.id_type, id)
     }
 }
 

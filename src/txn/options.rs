@@ -2,6 +2,7 @@
 //!
 //! Decides: the defaults, and the pause before a retry. Never does: sleep.
 
+use crate::resilience::backoff::FullJitter;
 use std::time::Duration;
 
 /// The isolation level of a transaction.
@@ -65,10 +66,8 @@ impl TxnOptions {
     /// than the deadline.
     #[must_use]
     pub fn pause(&self, retry: u32, u: f64) -> Duration {
-        let exponent = i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX);
-        let bound = self.base_delay.as_secs_f64() * self.multiplier.powi(exponent);
-        let capped = bound.min(self.deadline.as_secs_f64()).max(0.0);
-        Duration::try_from_secs_f64(capped * u.clamp(0.0, 1.0)).unwrap_or(self.deadline)
+        let (base, multiplier) = (self.base_delay, self.multiplier);
+        FullJitter { base, multiplier, cap: self.deadline }.delay(retry, u)
     }
 }
 

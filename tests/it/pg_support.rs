@@ -4,11 +4,13 @@
 
 use crate::support::databases::PostgresDatabase;
 use cupping::domain::bean::BeanId;
-use cupping::domain::ranking::{Similar, SimilarList};
+use cupping::domain::ranking::SimilarList;
 use cupping::store::postgres::PostgresStore;
 use cupping::store::{LogMark, StoreSettings, WriteBatch, WriteItem};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use std::time::Duration;
+
+pub use crate::support::stores::{bean, list};
 
 /// A database of one test, a store on it, and a pool for everybody else.
 pub struct Shop {
@@ -94,18 +96,8 @@ pub async fn connect(database: &PostgresDatabase, settings: StoreSettings) -> Po
     PostgresStore::connect(&database.url(), settings).await.expect("the database answers")
 }
 
-/// The bean numbered `n`.
-pub fn bean(n: u32) -> BeanId {
-    id(&format!("00000000-0000-0000-0000-{n:012}"))
-}
-
 pub fn id(text: &str) -> BeanId {
     BeanId::parse(text).expect("a sound id")
-}
-
-/// A list of numbered beans with their scores in ppm, best first.
-pub fn list(entries: &[(u32, u32)]) -> SimilarList {
-    entries.iter().map(|(n, ppm)| Similar { bean: bean(*n), ppm: *ppm }).collect()
 }
 
 /// One source without tickets.

@@ -18,7 +18,6 @@ pub mod stores;
 pub mod transports;
 pub mod world;
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// The value of a variable that `./scripts/test` sets.
@@ -44,11 +43,7 @@ pub fn unique(prefix: &str) -> String {
 }
 
 /// Waits until `condition` holds, looking every 10 ms; panics with `what` after `limit`.
-pub async fn eventually<F, Fut>(what: &str, limit: Duration, mut condition: F)
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = bool>,
-{
+pub async fn eventually(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     while !condition().await {

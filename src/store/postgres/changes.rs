@@ -5,11 +5,12 @@
 //! which a sequence number would miss. Never does: wait for older transactions.
 
 use super::PostgresStore;
-use super::read::{readable_id, reload};
+use super::read::reload;
 use super::snapshot::{failed, in_task, open};
 use crate::config::Refresh;
 use crate::domain::bean::{Bean, BeanId};
 use crate::index::BeanChange;
+use crate::store::rows::readable_id;
 use crate::store::{Changes, LogMark, ReloadReason, StoreError};
 use sqlx::PgConnection;
 use std::collections::HashMap;

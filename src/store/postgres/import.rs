@@ -1,22 +1,22 @@
 //! Puts beans into the default catalogue.
 //!
-//! Decides: the order of the statements; imports take turns, by a lock of their own. A bean that is
-//! stored as the record says is not touched, so nothing is logged for it. Needs the importer's
-//! role. Never does: write a mapped catalogue, or a list.
+//! Decides: the order of the statements; imports take turns, by a lock of their own. Needs the
+//! importer's role. Never does: write a mapped catalogue, or a list.
 
 use super::PostgresStore;
-use super::import_rows::{Difference, Stored, write_beans, write_nodes};
+use super::import_rows::{write_beans, write_nodes};
 use super::migrate::is_default;
 use crate::domain::bean::BeanId;
 use crate::domain::seed::SeedTaxonomy;
 use crate::store::StoreError;
 use crate::store::import::{
-    CatalogueWriter, ImportRecord, ImportReport, Kind, NewNode, Resolved, Taxa, mapped_refusal,
+    CatalogueWriter, ImportRecord, ImportReport, Kind, Resolved, StoredBean, Taxa, difference,
+    latest, refuse_mapped,
 };
 use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Postgres};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A node as it is read: key, name, parent, position.
@@ -39,12 +39,7 @@ type BeanRow = (
 impl CatalogueWriter for PostgresStore {
     async fn import(&self, records: &[ImportRecord]) -> Result<ImportReport, StoreError> {
         self.refuse_mapped()?;
-        let mut latest: BTreeMap<String, ImportRecord> = BTreeMap::new();
-        for record in records {
-            self.accepted(&record.id)?;
-            latest.insert(record.id.to_string(), record.clone());
-        }
-        let records = Arc::new(latest);
+        let records = latest(records, |id| self.accepted(id))?;
         let options = &self.settings.transaction;
         let report = self
             .transactor
@@ -98,7 +93,7 @@ impl CatalogueWriter for PostgresStore {
 
 impl PostgresStore {
     fn refuse_mapped(&self) -> Result<(), StoreError> {
-        if is_default(&self.settings.catalogue) { Ok(()) } else { Err(mapped_refusal()) }
+        refuse_mapped(is_default(&self.settings.catalogue))
     }
 }
 
@@ -109,62 +104,26 @@ fn turn() -> LockKeys {
 
 async fn import(
     tx: &mut Tx<Postgres>,
-    records: &BTreeMap<String, ImportRecord>,
+    records: &[ImportRecord],
 ) -> Result<ImportReport, BodyError> {
     tx.advisory_xact_locks(&turn()).await?;
     let mut taxa = known_taxa(tx).await?;
-    let resolved: Vec<(&ImportRecord, Resolved)> =
-        records.values().map(|record| (record, taxa.resolve(record))).collect();
-    let new = taxa.take_new();
-    write_nodes(tx, &new).await?;
-    let stored = stored_beans(tx, records.keys().cloned().collect()).await?;
-    let mut report = ImportReport { added: named(new), ..ImportReport::default() };
-    let mut difference = Difference::default();
-    for (record, resolved) in resolved {
-        let roaster = record.roaster.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        let wanted = Stored {
-            name: record.display_name().to_owned(),
-            roaster: roaster.map(str::to_owned),
-            values: resolved,
-        };
-        match stored.get(record.id.as_str()) {
-            Some(old) if *old == wanted => report.unchanged += 1,
-            Some(old) => {
-                report.updated += 1;
-                difference.update(record.id.as_str(), old, &wanted);
-            }
-            None => {
-                report.created += 1;
-                difference.create(record.id.as_str(), &wanted);
-            }
-        }
-    }
-    write_beans(tx, difference).await?;
-    Ok(report)
+    let ids = records.iter().map(|record| record.id.to_string()).collect();
+    let stored = stored_beans(tx, ids).await?;
+    let found = difference(records, &mut taxa, stored);
+    write_nodes(tx, &found.nodes).await?;
+    write_beans(tx, &found.changes).await?;
+    Ok(found.report)
 }
 
-fn named(new: Vec<NewNode>) -> Vec<(String, String)> {
-    new.into_iter().map(|node| (node.kind.dimension().to_owned(), node.name)).collect()
-}
-
-/// The taxonomies as they stand, parents before their children.
+/// The taxonomies as they stand.
 async fn known_taxa(tx: &mut Tx<Postgres>) -> Result<Taxa, BodyError> {
     let mut taxa = Taxa::default();
     for kind in Kind::ALL {
+        let parent = if kind.is_tree() { "parent_id::text" } else { "NULL::text" };
+        let position = if kind == Kind::Roast { "position::bigint" } else { "NULL::bigint" };
         let table = kind.table();
-        let sql = if kind.is_tree() {
-            format!(
-                "WITH RECURSIVE tree (id, name, parent_id, depth) AS ( \
-                     SELECT id, name, parent_id, 1 FROM public.{table} WHERE parent_id IS NULL \
-                     UNION ALL \
-                     SELECT node.id, node.name, node.parent_id, tree.depth + 1 \
-                     FROM public.{table} node JOIN tree ON tree.id = node.parent_id) \
-                 SELECT id::text, name, parent_id::text, NULL::bigint FROM tree ORDER BY depth"
-            )
-        } else {
-            let position = if kind == Kind::Roast { "position::bigint" } else { "NULL::bigint" };
-            format!("SELECT id::text, name, NULL::text, {position} FROM public.{table}")
-        };
+        let sql = format!("SELECT id::text, name, {parent}, {position} FROM public.{table}");
         let rows: Vec<NodeRow> = tx.fetch_all_as(sqlx::query(AssertSqlSafe(sql))).await?;
         taxa.know_all(kind, rows);
     }
@@ -175,7 +134,7 @@ async fn known_taxa(tx: &mut Tx<Postgres>) -> Result<Taxa, BodyError> {
 async fn stored_beans(
     tx: &mut Tx<Postgres>,
     ids: Vec<String>,
-) -> Result<HashMap<String, Stored>, BodyError> {
+) -> Result<HashMap<String, StoredBean>, BodyError> {
     let keys: Vec<String> = Kind::ALL
         .iter()
         .map(|kind| {
@@ -198,7 +157,7 @@ async fn stored_beans(
         for bag in values.keys.iter_mut().chain([&mut values.texts]) {
             bag.sort_unstable();
         }
-        (id, Stored { name, roaster, values })
+        (id, StoredBean { name, roaster, values })
     };
     Ok(rows.into_iter().map(read).collect())
 }

@@ -3,17 +3,9 @@
 //! Decides: that only rows that differ are written, each table in one statement.
 //! Never does: decide what a record means (see `store::import`).
 
-use crate::store::import::{Kind, NewNode, Resolved};
+use crate::store::import::{Change, Kind, NewNode, Resolved, StoredBean};
 use crate::txn::{BodyError, Tx};
 use sqlx::{AssertSqlSafe, Postgres};
-
-/// A bean as the tables hold it; bags sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) name: String,
-    pub(super) roaster: Option<String>,
-    pub(super) values: Resolved,
-}
 
 /// Pairs of a bean and a value, as two columns.
 #[derive(Debug, Default)]
@@ -38,16 +30,16 @@ struct Beans {
 }
 
 impl Beans {
-    fn push(&mut self, id: &str, bean: &Stored) {
+    fn push(&mut self, id: &str, bean: &StoredBean) {
         self.ids.push(id.to_owned());
         self.names.push(bean.name.clone());
         self.roasters.push(bean.roaster.clone());
     }
 }
 
-/// What an import changes.
+/// What an import changes, table by table.
 #[derive(Debug, Default)]
-pub(super) struct Difference {
+struct Rows {
     created: Beans,
     updated: Beans,
     /// Join rows to delete and to insert, a taxonomy each; the last one holds the texts.
@@ -59,9 +51,9 @@ fn bags(values: &Resolved) -> impl Iterator<Item = &Vec<String>> {
     values.keys.iter().chain([&values.texts])
 }
 
-impl Difference {
+impl Rows {
     /// A bean that is new.
-    pub(super) fn create(&mut self, id: &str, bean: &Stored) {
+    fn create(&mut self, id: &str, bean: &StoredBean) {
         self.created.push(id, bean);
         for (added, bag) in self.added.iter_mut().zip(bags(&bean.values)) {
             bag.iter().for_each(|value| added.push(id, value));
@@ -69,7 +61,7 @@ impl Difference {
     }
 
     /// A bean that differs.
-    pub(super) fn update(&mut self, id: &str, old: &Stored, new: &Stored) {
+    fn update(&mut self, id: &str, old: &StoredBean, new: &StoredBean) {
         self.updated.push(id, new);
         let both = bags(&old.values).zip(bags(&new.values));
         for ((old, new), (removed, added)) in both.zip(self.removed.iter_mut().zip(&mut self.added))
@@ -125,8 +117,15 @@ pub(super) async fn write_nodes(tx: &mut Tx<Postgres>, new: &[NewNode]) -> Resul
 /// Writes the difference: beans first, since join rows refer to them.
 pub(super) async fn write_beans(
     tx: &mut Tx<Postgres>,
-    difference: Difference,
+    changes: &[Change<'_>],
 ) -> Result<(), BodyError> {
+    let mut difference = Rows::default();
+    for Change { id, old, new } in changes {
+        match old {
+            Some(old) => difference.update(id, old, new),
+            None => difference.create(id, new),
+        }
+    }
     let rows = "unnest($1::text[], $2::text[], $3::text[]) AS bean (id, name, roaster)";
     let insert = format!(
         "INSERT INTO public.coffee_bean (id, name, roaster) \

@@ -10,7 +10,8 @@ use super::PostgresStore;
 use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use super::triggers::{Trigger, wanted};
-use crate::config::CatalogueConfig;
+use crate::config::{CatalogueConfig, IdType};
+use crate::store::import::is_own_schema;
 use crate::store::mapping::{self, DbSchema, quote, quote_qualified};
 use crate::store::{Severity, StoreError};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -261,25 +262,10 @@ async fn owns_catalogue(pool: &PgPool, catalogue: &CatalogueConfig) -> Result<bo
     Ok(!schema.tables.contains_key(&catalogue.bean_table))
 }
 
-/// Whether the mapping names the tables and columns of our own catalogue; weights do not matter.
+/// Whether the mapping is that of our own catalogue.
 pub(super) fn is_default(catalogue: &CatalogueConfig) -> bool {
-    let tables = |config: &CatalogueConfig| {
-        let dimensions: Vec<String> = config
-            .dimensions
-            .iter()
-            .map(|d| format!("{:?} {:?} {:?}", d.values, d.join, d.text))
-            .collect();
-        format!(
-            "{} {} {} {} {:?} {:?} {dimensions:?}",
-            config.schema,
-            config.bean_table,
-            config.bean_id,
-            config.bean_name,
-            mapping::wanted_family(config.id_type),
-            config.similarity,
-        )
-    };
-    tables(catalogue) == tables(&CatalogueConfig::default())
+    catalogue.schema == CatalogueConfig::default().schema
+        && is_own_schema(catalogue, &[IdType::Auto, IdType::Uuid])
 }
 
 /// Creates the table of lists of a mapped catalogue, without foreign keys.

@@ -1,41 +1,31 @@
 //! Reading the catalogue: taxonomies, beans, ids.
 //!
-//! Decides: how rows become beans (bags sorted and without repetition, ids canonical). A bean whose
-//! id no message could name is left out with a warning. Never does: a query a bean.
+//! Decides: that a load sees one snapshot, and carries its mark. Never does: a query a bean.
 
 use super::PostgresStore;
-use super::snapshot::{failed, in_task, joined, open};
-use super::statements::Statements;
+use super::snapshot::{failed, in_task, open};
 use crate::config::Refresh;
-use crate::domain::bean::{Bean, BeanId, Features, Value};
-use crate::domain::dimension::{Node, NodeMap, Taxonomy};
+use crate::domain::bean::{Bean, BeanId, Features};
+use crate::domain::dimension::Taxonomy;
+use crate::store::rows::{TreeRow, bag, nodes, readable_id};
+use crate::store::statements::Statements;
+use crate::store::streaming::{Pieces, stream};
 use crate::store::{Loading, LogMark, StoreError};
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
-use std::sync::Arc;
-use tokio::sync::mpsc;
-
-/// Beans under way between the connection and the caller of a load, at most.
-const LOADING: usize = 1024;
 
 /// Beans reloaded by one statement, at most.
 const PAGE: usize = 2_000;
-
-type TreeRow = (String, Option<String>, Option<String>, Option<i64>);
 
 impl PostgresStore {
     pub(super) async fn load_all(
         &self,
         sink: &mut (dyn FnMut(Loading) + Send),
     ) -> Result<LogMark, StoreError> {
-        let (sender, mut receiver) = mpsc::channel(LOADING);
         let store = self.clone();
-        let reading = tokio::spawn(stream_all(store, sender));
-        while let Some(item) = receiver.recv().await {
-            sink(item);
-        }
-        let mark = joined("loading the catalogue", reading).await?;
+        let broken = failed("loading the catalogue");
+        let mark = stream(|sender| stream_all(store, sender), sink, broken).await?;
         Ok(match self.settings.catalogue.refresh {
             Refresh::Log => mark,
             Refresh::Reload => LogMark::default(),
@@ -81,10 +71,7 @@ impl PostgresStore {
     }
 }
 
-async fn stream_all(
-    store: PostgresStore,
-    sender: mpsc::Sender<Loading>,
-) -> Result<LogMark, StoreError> {
+async fn stream_all(store: PostgresStore, sender: Pieces<Loading>) -> Result<LogMark, StoreError> {
     let broken = failed("loading the catalogue");
     let mut connection = store.pool.acquire().await.map_err(broken)?;
     let (mut snapshot, mark) = open(&mut connection, store.lock_timeout()).await.map_err(broken)?;
@@ -111,41 +98,18 @@ async fn read_taxonomy(
     let broken = failed("reading the taxonomies");
     let mut taxonomy = Taxonomy::default();
     for dimension in &statements.taxonomies {
-        let mut nodes = NodeMap::new();
+        let (mut rows, mut pairs): (Vec<TreeRow>, Vec<(String, String)>) = Default::default();
         if let Some(sql) = dimension {
-            let rows: Vec<TreeRow> = sqlx::query_as(sql.nodes.text())
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(broken)?;
-            for (key, name, parent, rank) in rows {
-                let key: Arc<str> = key.into();
-                let name = name.map_or_else(|| Arc::clone(&key), Into::into);
-                let parents = parent.into_iter().map(Into::into).collect();
-                nodes.insert(Arc::clone(&key), Node { key, name, parents, rank });
-            }
+            let query = sqlx::query_as(sql.nodes.text());
+            rows = query.fetch_all(&mut *connection).await.map_err(broken)?;
             if let Some(parents) = &sql.parents {
-                let pairs: Vec<(String, String)> = sqlx::query_as(parents.text())
-                    .fetch_all(&mut *connection)
-                    .await
-                    .map_err(broken)?;
-                add_parents(&mut nodes, pairs);
+                let query = sqlx::query_as(parents.text());
+                pairs = query.fetch_all(&mut *connection).await.map_err(broken)?;
             }
         }
-        taxonomy.dimensions.push(nodes);
+        taxonomy.dimensions.push(nodes(rows, pairs));
     }
     Ok(taxonomy)
-}
-
-fn add_parents(nodes: &mut NodeMap, pairs: Vec<(String, String)>) {
-    for (child, parent) in pairs {
-        if let Some(node) = nodes.get_mut(child.as_str()) {
-            node.parents.push(parent.into());
-        }
-    }
-    for node in nodes.values_mut() {
-        node.parents.sort();
-        node.parents.dedup();
-    }
 }
 
 /// Reads beans by id, a page at a time; those that do not exist are left out.
@@ -173,41 +137,7 @@ fn read_bean(row: &PgRow, statements: &Statements) -> Result<Option<Bean>, sqlx:
     for dimension in 0..statements.taxonomies.len() {
         let nodes: Option<Vec<String>> = row.try_get(2 + 2 * dimension)?;
         let texts: Option<Vec<String>> = row.try_get(3 + 2 * dimension)?;
-        let mut bag: Vec<Value> = nodes
-            .unwrap_or_default()
-            .into_iter()
-            .map(|key| Value::Node(key.into()))
-            .chain(
-                texts
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|text| !text.trim().is_empty())
-                    .map(|text| Value::Text(text.into())),
-            )
-            .collect();
-        bag.sort();
-        bag.dedup();
-        bags.push(bag);
+        bags.push(bag(nodes.unwrap_or_default(), texts.unwrap_or_default()));
     }
     Ok(Some(Bean { id, name: row.try_get(1)?, features: Features { bags } }))
-}
-
-/// The id, if a message could name this bean: in a text column, a UUID in another spelling than
-/// the canonical one could not be found again.
-pub(super) fn readable_id(text: &str) -> Option<BeanId> {
-    match BeanId::parse(text) {
-        Ok(id) if id.as_str() == text => Some(id),
-        Ok(id) => {
-            tracing::warn!(
-                bean.id = text,
-                canonical = id.as_str(),
-                "bean left out: its id is a uuid in an unusual spelling; store the canonical one"
-            );
-            None
-        }
-        Err(error) => {
-            tracing::warn!(bean.id = text, %error, "bean left out: its id cannot be used");
-            None
-        }
-    }
 }

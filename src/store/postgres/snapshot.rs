@@ -4,12 +4,12 @@
 //! carries that state's mark. It runs in a task of its own, since a `begin` that is cancelled would
 //! leave an open transaction in the pool. Never does: write.
 
+use crate::store::streaming::joined;
 use crate::store::{LogMark, StoreError};
 use crate::txn::Dialect;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use std::future::Future;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// An error of a plain read, classified.
 pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
@@ -38,19 +38,5 @@ pub(super) async fn in_task<T: Send + 'static>(
     doing: &'static str,
     read: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    joined(doing, tokio::spawn(read)).await
-}
-
-/// Waits for a read that was spawned; a panic in it goes on here.
-pub(super) async fn joined<T>(
-    doing: &'static str,
-    task: JoinHandle<Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match task.await {
-        Ok(answer) => answer,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(failed(doing)(sqlx::Error::WorkerCrashed)),
-        },
-    }
+    joined(tokio::spawn(read), failed(doing)).await
 }

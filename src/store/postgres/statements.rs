@@ -4,100 +4,46 @@
 //! mapping, every value is bound; ids travel as text and are cast to the column's type, so that
 //! one code path serves uuid, bigint and text. Never does: execute anything.
 
-use crate::config::{CatalogueConfig, DimensionConfig, IdType, JoinTable, ValueTable};
+use crate::config::{CatalogueConfig, DimensionConfig, IdType, ValueTable};
 use crate::store::mapping::{quote, quote_qualified};
-use sqlx::AssertSqlSafe;
-use std::sync::Arc;
+use crate::store::statements::{Statements, TaxonomySql, bag_tables, sql};
 
-/// A statement whose names were quoted here and whose values are bound.
-#[derive(Debug, Clone)]
-pub(super) struct Sql(Arc<str>);
-
-impl Sql {
-    /// The statement, ready to be handed to sqlx.
-    pub(super) fn text(&self) -> AssertSqlSafe<Arc<str>> {
-        AssertSqlSafe(Arc::clone(&self.0))
-    }
-}
-
-fn sql(text: String) -> Sql {
-    Sql(text.into())
-}
-
-/// How to read one taxonomy.
-#[derive(Debug, Clone)]
-pub(super) struct TaxonomySql {
-    /// key, name, parent, rank.
-    pub(super) nodes: Sql,
-    /// child, parent; where parents stand in a table of their own.
-    pub(super) parents: Option<Sql>,
-}
-
-/// Every statement that depends on the mapping.
-#[derive(Debug, Clone)]
-pub(super) struct Statements {
-    /// One entry a dimension; `None` for a dimension of free text alone.
-    pub(super) taxonomies: Vec<Option<TaxonomySql>>,
-    /// id, name, then for each dimension its nodes and its texts (arrays): every bean.
-    pub(super) load: Sql,
-    /// The same columns, for the ids in `$1`.
-    pub(super) beans: Sql,
-    /// The first `$1` ids.
-    pub(super) ids_first: Sql,
-    /// The `$2` ids after `$1`.
-    pub(super) ids_after: Sql,
-    /// How many beans.
-    pub(super) count: Sql,
-    /// The ids among `$1` that exist.
-    pub(super) existing: Sql,
-    /// source, similar, score of the sources in `$1`.
-    pub(super) stored: Sql,
-    /// source, similar, score of every source, in order of sources.
-    pub(super) lists: Sql,
-    /// Deletes the rows of the sources in `$1`.
-    pub(super) delete: Sql,
-    /// Inserts sources `$1`, similar beans `$2`, scores `$3`.
-    pub(super) insert: Sql,
-}
-
-impl Statements {
-    /// Writes the statements of a mapping.
-    pub(super) fn new(config: &CatalogueConfig) -> Self {
-        let cast = id_cast(config.id_type);
-        let bean = quote_qualified(&config.schema, &config.bean_table);
-        let id = quote(&config.bean_id);
-        let lists = quote_qualified(&config.schema, &config.similarity.table);
-        let source = quote(&config.similarity.source);
-        let similar = quote(&config.similarity.similar);
-        let score = quote(&config.similarity.score);
-        // Qualified, because ORDER BY would take a bare name for the text beside SELECT.
-        let row = format!(
-            "SELECT row.{source}::text, row.{similar}::text, row.{score}::float8 FROM {lists} row"
-        );
-        let any = format!("= ANY ($1::text[]::{cast}[])");
-        Self {
-            taxonomies: config.dimensions.iter().map(|d| taxonomy(config, d)).collect(),
-            load: sql(load(config, &bean, &id)),
-            beans: sql(beans(config, &bean, &id, &any)),
-            ids_first: sql(format!(
-                "SELECT bean.{id}::text FROM {bean} bean ORDER BY bean.{id} LIMIT $1"
-            )),
-            ids_after: sql(format!(
-                "SELECT bean.{id}::text FROM {bean} bean WHERE bean.{id} > $1::text::{cast} \
-                 ORDER BY bean.{id} LIMIT $2"
-            )),
-            count: sql(format!("SELECT count(*) FROM {bean}")),
-            existing: sql(format!("SELECT {id}::text FROM {bean} WHERE {id} {any}")),
-            stored: sql(format!("{row} WHERE row.{source} {any}")),
-            lists: sql(format!("{row} ORDER BY row.{source}, row.{similar}")),
-            delete: sql(format!("DELETE FROM {lists} WHERE {source} {any}")),
-            insert: sql(format!(
-                "INSERT INTO {lists} ({source}, {similar}, {score}) \
-                 SELECT list.source::{cast}, list.other::{cast}, list.score \
-                 FROM UNNEST($1::text[], $2::text[], $3::float8[]) AS list (source, other, score) \
-                 ORDER BY list.source::{cast}, list.other::{cast}"
-            )),
-        }
+/// Words the statements for a mapping.
+pub(super) fn statements(config: &CatalogueConfig) -> Statements {
+    let cast = id_cast(config.id_type);
+    let bean = quote_qualified(&config.schema, &config.bean_table);
+    let id = quote(&config.bean_id);
+    let lists = quote_qualified(&config.schema, &config.similarity.table);
+    let source = quote(&config.similarity.source);
+    let similar = quote(&config.similarity.similar);
+    let score = quote(&config.similarity.score);
+    // Qualified, because ORDER BY would take a bare name for the text beside SELECT.
+    let row = format!(
+        "SELECT row.{source}::text, row.{similar}::text, row.{score}::float8 FROM {lists} row"
+    );
+    let any = format!("= ANY ($1::text[]::{cast}[])");
+    Statements {
+        taxonomies: config.dimensions.iter().map(|d| taxonomy(config, d)).collect(),
+        load: sql(load(config, &bean, &id)),
+        beans: sql(beans(config, &bean, &id, &any)),
+        ids_first: sql(format!(
+            "SELECT bean.{id}::text FROM {bean} bean ORDER BY bean.{id} LIMIT $1"
+        )),
+        ids_after: sql(format!(
+            "SELECT bean.{id}::text FROM {bean} bean WHERE bean.{id} > $1::text::{cast} \
+             ORDER BY bean.{id} LIMIT $2"
+        )),
+        count: sql(format!("SELECT count(*) FROM {bean}")),
+        existing: sql(format!("SELECT {id}::text FROM {bean} WHERE {id} {any}")),
+        stored: sql(format!("{row} WHERE row.{source} {any}")),
+        lists: sql(format!("{row} ORDER BY row.{source}, row.{similar}")),
+        delete: sql(format!("DELETE FROM {lists} WHERE {source} {any}")),
+        insert: sql(format!(
+            "INSERT INTO {lists} ({source}, {similar}, {score}) \
+             SELECT list.source::{cast}, list.other::{cast}, list.score \
+             FROM UNNEST($1::text[], $2::text[], $3::float8[]) AS list (source, other, score) \
+             ORDER BY list.source::{cast}, list.other::{cast}"
+        )),
     }
 }
 
@@ -133,16 +79,6 @@ fn taxonomy(config: &CatalogueConfig, dimension: &DimensionConfig) -> Option<Tax
         ))
     });
     Some(TaxonomySql { nodes: sql(nodes), parents })
-}
-
-/// The tables a dimension's bags come from: nodes, then texts; `None` gives an empty bag.
-fn bag_tables(dimension: &DimensionConfig) -> [Option<JoinTable>; 2] {
-    let texts = dimension.text.as_ref().map(|text| JoinTable {
-        table: text.table.clone(),
-        from: text.bean.clone(),
-        to: text.text.clone(),
-    });
-    [dimension.join.clone(), texts]
 }
 
 fn name_column(config: &CatalogueConfig) -> String {

@@ -7,16 +7,16 @@
 //! table and the schema `cupping`; split a batch.
 
 use super::PostgresStore;
-use super::lists::{StoredRow, read_similar};
-use super::statements::Statements;
 use super::threshold::{self, Threshold};
 use super::triggers::GRAPH;
 use crate::domain::ranking::{SimilarList, stored_score};
+use crate::store::batch::{Planned, committed, planned, tickets};
+use crate::store::rows::{StoredRow, lists};
+use crate::store::statements::Statements;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
-use crate::txn::ticket::Ticket;
 use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Namespace of the source keys: all workers, of every release, must agree on it.
@@ -37,14 +37,6 @@ const OUTDATED: &str = "\
                   WHERE key = 'pruned_below' \
                     AND value::xid8 > pg_snapshot_xmin($2::text::pg_snapshot))";
 
-/// One source, ready to be written.
-#[derive(Debug)]
-struct Planned {
-    source: String,
-    list: SimilarList,
-    tickets: Vec<Ticket>,
-}
-
 /// A batch, ready to be written, as often as it takes.
 #[derive(Debug)]
 struct Plan {
@@ -54,16 +46,6 @@ struct Plan {
     keys: LockKeys,
     sources: Vec<String>,
     items: Vec<Planned>,
-}
-
-/// What is to be done to the similarity table.
-#[derive(Debug, Default, PartialEq)]
-struct Replacement {
-    outcomes: Vec<WriteOutcome>,
-    delete: Vec<String>,
-    sources: Vec<String>,
-    similar: Vec<String>,
-    scores: Vec<f64>,
 }
 
 impl PostgresStore {
@@ -81,17 +63,7 @@ impl PostgresStore {
     }
 
     fn plan(&self, batch: WriteBatch) -> Result<Plan, StoreError> {
-        let mut items = Vec::with_capacity(batch.items.len());
-        for item in batch.items {
-            self.accepted(&item.source)?;
-            for entry in &item.list {
-                self.accepted(&entry.bean)?;
-            }
-            let mut list = item.list;
-            list.sort_unstable();
-            let source = item.source.as_str().to_owned();
-            items.push(Planned { source, list, tickets: item.tickets });
-        }
+        let items = planned(batch.items, |id| self.accepted(id))?;
         let sources: Vec<String> = items.iter().map(|item| item.source.clone()).collect();
         Ok(Plan {
             statements: Arc::clone(&self.statements),
@@ -118,11 +90,12 @@ impl Plan {
             return Ok(vec![WriteOutcome::Outdated; self.items.len()]);
         }
         let stored = self.stored(tx).await?;
-        let replacement = self.compare(&outdated, &stored);
-        self.replace(tx, &replacement).await?;
+        let outcomes: Vec<WriteOutcome> =
+            self.items.iter().map(|item| item.outcome(&outdated, &stored)).collect();
+        self.replace(tx, &outcomes).await?;
         self.record_thresholds(tx, &outdated).await?;
         self.execute_tickets(tx, &outdated).await?;
-        Ok(replacement.outcomes)
+        Ok(outcomes)
     }
 
     async fn outdated(&self, tx: &mut Tx<Postgres>) -> Result<HashSet<String>, BodyError> {
@@ -170,59 +143,33 @@ impl Plan {
     ) -> Result<HashMap<String, SimilarList>, BodyError> {
         let query = sqlx::query(self.statements.stored.text()).bind(self.sources.clone());
         let rows: Vec<StoredRow> = tx.fetch_all_as(query).await?;
-        let mut stored: HashMap<String, SimilarList> = HashMap::new();
-        for (source, similar, score) in rows {
-            stored.entry(source).or_default().push(read_similar(&similar, score)?);
-        }
-        for list in stored.values_mut() {
-            list.sort_unstable();
-        }
-        Ok(stored)
+        Ok(lists(rows)?)
     }
 
-    /// Decides what to write: nothing for a source that is outdated or stored as it should be.
-    fn compare(
+    async fn replace(
         &self,
-        outdated: &HashSet<String>,
-        stored: &HashMap<String, SimilarList>,
-    ) -> Replacement {
-        let mut replacement = Replacement::default();
-        for item in &self.items {
-            let old = stored.get(&item.source).map_or(&[][..], Vec::as_slice);
-            let outcome = if outdated.contains(&item.source) {
-                WriteOutcome::Outdated
-            } else if old == item.list.as_slice() {
-                WriteOutcome::Unchanged
-            } else {
-                if !old.is_empty() {
-                    replacement.delete.push(item.source.clone());
-                }
-                for entry in &item.list {
-                    replacement.sources.push(item.source.clone());
-                    replacement.similar.push(entry.bean.as_str().to_owned());
-                    replacement.scores.push(stored_score(entry.ppm));
-                }
-                WriteOutcome::Written {
-                    deleted: old.len() as u64,
-                    inserted: item.list.len() as u64,
-                }
-            };
-            replacement.outcomes.push(outcome);
+        tx: &mut Tx<Postgres>,
+        outcomes: &[WriteOutcome],
+    ) -> Result<(), BodyError> {
+        let mut emptied = Vec::new();
+        let (mut sources, mut similar, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, outcome) in self.items.iter().zip(outcomes) {
+            let WriteOutcome::Written { deleted, .. } = outcome else { continue };
+            if *deleted > 0 {
+                emptied.push(item.source.clone());
+            }
+            for entry in &item.list {
+                sources.push(item.source.clone());
+                similar.push(entry.bean.as_str().to_owned());
+                scores.push(stored_score(entry.ppm));
+            }
         }
-        replacement
-    }
-
-    async fn replace(&self, tx: &mut Tx<Postgres>, rows: &Replacement) -> Result<(), BodyError> {
-        if !rows.delete.is_empty() {
-            let delete = self.statements.delete.text();
-            tx.execute(sqlx::query(delete).bind(rows.delete.clone())).await?;
+        if !emptied.is_empty() {
+            tx.execute(sqlx::query(self.statements.delete.text()).bind(emptied)).await?;
         }
-        if !rows.sources.is_empty() {
-            let insert = sqlx::query(self.statements.insert.text())
-                .bind(rows.sources.clone())
-                .bind(rows.similar.clone())
-                .bind(rows.scores.clone());
-            tx.execute(insert).await?;
+        if !sources.is_empty() {
+            let insert = sqlx::query(self.statements.insert.text());
+            tx.execute(insert.bind(sources).bind(similar).bind(scores)).await?;
         }
         Ok(())
     }
@@ -233,7 +180,7 @@ impl Plan {
         tx: &mut Tx<Postgres>,
         outdated: &HashSet<String>,
     ) -> Result<(), BodyError> {
-        let committed = || self.items.iter().filter(|item| !outdated.contains(&item.source));
+        let committed = || committed(&self.items, outdated);
         let empty: Vec<&str> = committed()
             .filter(|item| item.list.is_empty())
             .map(|item| item.source.as_str())
@@ -258,16 +205,9 @@ impl Plan {
         tx: &mut Tx<Postgres>,
         outdated: &HashSet<String>,
     ) -> Result<(), BodyError> {
-        let mut merged: BTreeMap<(&Arc<str>, &Arc<str>), Vec<i64>> = BTreeMap::new();
-        for item in self.items.iter().filter(|item| !outdated.contains(&item.source)) {
-            for ticket in &item.tickets {
-                merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
-            }
-        }
-        for ((statement, claim), mut ids) in merged {
-            ids.sort_unstable();
-            let query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
-            tx.execute(query.bind(ids).bind(claim.to_string())).await?;
+        for ticket in tickets(&self.items, outdated) {
+            let query = sqlx::query(AssertSqlSafe(ticket.statement));
+            tx.execute(query.bind(ticket.ids).bind(ticket.claim.to_string())).await?;
         }
         Ok(())
     }

@@ -4,10 +4,11 @@
 //! is a change the mark has not seen, and none becomes visible late. Never does: write.
 
 use super::SqliteStore;
-use super::read::{LAST_SEQ, read_bean, readable_id};
+use super::read::{LAST_SEQ, read_bean};
 use crate::config::Refresh;
 use crate::domain::bean::{Bean, BeanId};
 use crate::index::BeanChange;
+use crate::store::rows::readable_id;
 use crate::store::{Changes, LogMark, ReloadReason, StoreError};
 use crate::txn::{BodyError, Tx, work};
 use sqlx::Sqlite;

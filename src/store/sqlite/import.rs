@@ -1,34 +1,30 @@
 //! Import, seed and delete on SQLite, in our own schema.
 //!
-//! Decides: which beans differ from what is stored; an equal one is not touched, so nothing of it
-//! is logged and nothing computed anew. Never does: write a list.
+//! Decides: the statements. Never does: write a mapped catalogue, or a list.
 
 use super::{SqliteStore, json_array};
+use crate::config::IdType;
 use crate::domain::bean::BeanId;
 use crate::domain::seed::SeedTaxonomy;
 use crate::store::StoreError;
 use crate::store::import::{
-    CatalogueWriter, ImportRecord, ImportReport, Kind, NewNode, Resolved, Taxa, is_own_schema,
-    mapped_refusal,
+    CatalogueWriter, Change, ImportRecord, ImportReport, Kind, NewNode, StoredBean, Taxa,
+    difference, is_own_schema, latest, refuse_mapped,
 };
 use crate::txn::{BodyError, Tx, work};
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Sqlite};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 #[async_trait]
 impl CatalogueWriter for SqliteStore {
     async fn import(&self, records: &[ImportRecord]) -> Result<ImportReport, StoreError> {
         self.refuse_mapped()?;
-        // Of two records with one id the later counts.
-        let last: BTreeMap<BeanId, ImportRecord> =
-            records.iter().map(|record| (record.id.clone(), record.clone())).collect();
-        last.keys().try_for_each(|id| self.accepted(id))?;
-        let records: Arc<[ImportRecord]> = last.into_values().collect();
+        let records = latest(records, |id| self.accepted(id))?;
         let options = &self.settings.transaction;
         let body = work!([records] => |tx: Sqlite| { import(tx, &records).await });
-        Ok(self.writer.run("import", options, body).await?)
+        Ok(self.writer.run("import_beans", options, body).await?)
     }
 
     async fn seed(&self, taxonomy: &SeedTaxonomy) -> Result<u64, StoreError> {
@@ -42,7 +38,7 @@ impl CatalogueWriter for SqliteStore {
             insert_nodes(tx, &new).await?;
             Ok(new.len() as u64)
         });
-        Ok(self.writer.run("seed", options, body).await?)
+        Ok(self.writer.run("seed_taxonomies", options, body).await?)
     }
 
     async fn delete(&self, ids: &[BeanId]) -> Result<u64, StoreError> {
@@ -58,53 +54,27 @@ impl CatalogueWriter for SqliteStore {
 }
 
 impl SqliteStore {
-    fn refuse_mapped(&self) -> Result<(), StoreError> {
-        if is_own_schema(&self.settings.catalogue) { Ok(()) } else { Err(mapped_refusal()) }
+    /// Whether the mapping is that of our own catalogue, whose ids are text here.
+    pub(super) fn has_own_schema(&self) -> bool {
+        let id_types = [IdType::Auto, IdType::Uuid, IdType::Text];
+        is_own_schema(&self.settings.catalogue, &id_types)
     }
-}
 
-/// A bean as it is stored.
-#[derive(Debug, Default, PartialEq)]
-struct Stored {
-    name: String,
-    roaster: Option<String>,
-    rows: Resolved,
+    fn refuse_mapped(&self) -> Result<(), StoreError> {
+        refuse_mapped(self.has_own_schema())
+    }
 }
 
 async fn import(tx: &mut Tx<Sqlite>, records: &[ImportRecord]) -> Result<ImportReport, BodyError> {
     let mut taxa = read_taxa(tx).await?;
-    let mut report = ImportReport::default();
     let ids = json_array(records.iter().map(|record| record.id.as_str()));
     let stored = read_stored(tx, &ids).await?;
-    let mut changed: Vec<(&str, Stored)> = Vec::new();
-    for record in records {
-        let rows = taxa.resolve(record);
-        let roaster = record.roaster.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        let bean = Stored {
-            name: record.display_name().to_owned(),
-            roaster: roaster.map(str::to_owned),
-            rows,
-        };
-        match stored.get(record.id.as_str()) {
-            Some(old) if *old == bean => report.unchanged += 1,
-            Some(_) => {
-                report.updated += 1;
-                changed.push((record.id.as_str(), bean));
-            }
-            None => {
-                report.created += 1;
-                changed.push((record.id.as_str(), bean));
-            }
-        }
+    let found = difference(records, &mut taxa, stored);
+    insert_nodes(tx, &found.nodes).await?;
+    for change in &found.changes {
+        write_bean(tx, change).await?;
     }
-    let new = taxa.take_new();
-    insert_nodes(tx, &new).await?;
-    report.added =
-        new.into_iter().map(|node| (node.kind.dimension().to_owned(), node.name)).collect();
-    for (id, bean) in &changed {
-        write_bean(tx, id, bean).await?;
-    }
-    Ok(report)
+    Ok(found.report)
 }
 
 async fn read_taxa(tx: &mut Tx<Sqlite>) -> Result<Taxa, BodyError> {
@@ -122,14 +92,17 @@ async fn read_taxa(tx: &mut Tx<Sqlite>) -> Result<Taxa, BodyError> {
     Ok(taxa)
 }
 
-async fn read_stored(tx: &mut Tx<Sqlite>, ids: &str) -> Result<HashMap<String, Stored>, BodyError> {
+async fn read_stored(
+    tx: &mut Tx<Sqlite>,
+    ids: &str,
+) -> Result<HashMap<String, StoredBean>, BodyError> {
     let among = "IN (SELECT value FROM json_each(?1))";
     let sql = format!("SELECT id, name, roaster FROM coffee_bean WHERE id {among}");
     let rows: Vec<(String, String, Option<String>)> =
         tx.fetch_all_as(sqlx::query(AssertSqlSafe(sql)).bind(ids.to_owned())).await?;
-    let mut stored: HashMap<String, Stored> = rows
+    let mut stored: HashMap<String, StoredBean> = rows
         .into_iter()
-        .map(|(id, name, roaster)| (id, Stored { name, roaster, rows: Resolved::default() }))
+        .map(|(id, name, roaster)| (id, StoredBean { name, roaster, ..StoredBean::default() }))
         .collect();
     let joins = Kind::ALL.map(|kind| (Some(kind), kind.join_table(), kind.join_column()));
     for (kind, table, column) in joins.into_iter().chain([(None, TEXTS, "note")]) {
@@ -141,8 +114,8 @@ async fn read_stored(tx: &mut Tx<Sqlite>, ids: &str) -> Result<HashMap<String, S
         for (id, value) in rows {
             let Some(bean) = stored.get_mut(&id) else { continue };
             match kind {
-                Some(kind) => bean.rows.keys[kind as usize].push(value),
-                None => bean.rows.texts.push(value),
+                Some(kind) => bean.values.keys[kind as usize].push(value),
+                None => bean.values.texts.push(value),
             }
         }
     }
@@ -175,15 +148,16 @@ async fn insert_nodes(tx: &mut Tx<Sqlite>, nodes: &[NewNode]) -> Result<(), Body
     Ok(())
 }
 
-async fn write_bean(tx: &mut Tx<Sqlite>, id: &str, bean: &Stored) -> Result<(), BodyError> {
+async fn write_bean(tx: &mut Tx<Sqlite>, change: &Change<'_>) -> Result<(), BodyError> {
+    let (id, bean) = (change.id, &change.new);
     let sql = "INSERT INTO coffee_bean (id, name, roaster) VALUES (?1, ?2, ?3) \
                ON CONFLICT (id) DO UPDATE SET name = excluded.name, roaster = excluded.roaster, \
                updated_at = excluded.updated_at";
     let query = sqlx::query(sql).bind(id.to_owned()).bind(bean.name.clone());
     tx.execute(query.bind(bean.roaster.clone())).await?;
     let joins = Kind::ALL
-        .map(|kind| (kind.join_table(), kind.join_column(), &bean.rows.keys[kind as usize]));
-    for (table, column, values) in joins.into_iter().chain([(TEXTS, "note", &bean.rows.texts)]) {
+        .map(|kind| (kind.join_table(), kind.join_column(), &bean.values.keys[kind as usize]));
+    for (table, column, values) in joins.into_iter().chain([(TEXTS, "note", &bean.values.texts)]) {
         let delete = format!("DELETE FROM {table} WHERE coffee_bean_id = ?1");
         tx.execute(sqlx::query(AssertSqlSafe(delete)).bind(id.to_owned())).await?;
         if values.is_empty() {

@@ -8,7 +8,6 @@ use super::triggers::{PREFIX, wanted};
 use super::{SqliteStore, failed};
 use crate::config::{CatalogueConfig, Refresh};
 use crate::store::StoreError;
-use crate::store::import::is_own_schema;
 use crate::store::mapping::quote;
 use crate::txn::{BodyError, Tx, work};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -52,7 +51,7 @@ impl SqliteStore {
         self.apply(&CUPPING, &mut done).await?;
         // A catalogue of ours is brought up to date; one that was here before us is left alone.
         let is_ours = !has_beans || !self.noted(&CATALOGUE).await?.is_empty();
-        if is_own_schema(catalogue) && is_ours {
+        if self.has_own_schema() && is_ours {
             self.apply(&CATALOGUE, &mut done).await?;
         }
         if !self.has_table(&catalogue.similarity.table).await? {

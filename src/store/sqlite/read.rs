@@ -1,23 +1,18 @@
 //! Reading the catalogue: taxonomies, beans, ids.
 //!
-//! Decides: how rows become beans (bags sorted and without repetition, ids canonical). A bean
-//! whose id no message could name is left out with a warning. Never does: a query a bean.
+//! Decides: that a load sees one snapshot, and carries its mark. Never does: a query a bean.
 
-use super::statements::Statements;
 use super::{SqliteStore, failed};
 use crate::config::Refresh;
-use crate::domain::bean::{Bean, BeanId, Features, Value};
-use crate::domain::dimension::{Node, NodeMap, Taxonomy};
+use crate::domain::bean::{Bean, BeanId, Features};
+use crate::domain::dimension::Taxonomy;
+use crate::store::rows::{TreeRow, bag, nodes, readable_id};
+use crate::store::statements::Statements;
+use crate::store::streaming::{Pieces, stream};
 use crate::store::{Loading, LogMark, StoreError};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor, Row};
-use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-
-/// Beans under way between the connection and the caller of a load, at most.
-const LOADING: usize = 1024;
 
 const DOING: &str = "loading the catalogue";
 
@@ -25,19 +20,13 @@ const DOING: &str = "loading the catalogue";
 pub(super) const LAST_SEQ: &str =
     "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'cupping_change_log'";
 
-type TreeRow = (String, Option<String>, Option<String>, Option<i64>);
-
 impl SqliteStore {
     pub(super) async fn load_all(
         &self,
         sink: &mut (dyn FnMut(Loading) + Send),
     ) -> Result<LogMark, StoreError> {
-        let (sender, mut receiver) = mpsc::channel(LOADING);
-        let reading = tokio::spawn(stream_all(self.clone(), sender));
-        while let Some(item) = receiver.recv().await {
-            sink(item);
-        }
-        let mark = joined(DOING, reading).await?;
+        let store = self.clone();
+        let mark = stream(|sender| stream_all(store, sender), sink, failed(DOING)).await?;
         Ok(match self.settings.catalogue.refresh {
             Refresh::Log => mark,
             Refresh::Reload => LogMark::default(),
@@ -80,10 +69,7 @@ impl SqliteStore {
     }
 }
 
-async fn stream_all(
-    store: SqliteStore,
-    sender: mpsc::Sender<Loading>,
-) -> Result<LogMark, StoreError> {
+async fn stream_all(store: SqliteStore, sender: Pieces<Loading>) -> Result<LogMark, StoreError> {
     let broken = failed(DOING);
     let mut connection = store.read_pool.acquire().await.map_err(broken)?;
     // A read that fails half-way leaves the transaction open; the pool's guard then closes it.
@@ -105,20 +91,6 @@ async fn stream_all(
     Ok(LogMark(mark.to_string()))
 }
 
-/// Waits for a read that was spawned; a panic in it goes on here.
-pub(super) async fn joined<T>(
-    doing: &'static str,
-    task: JoinHandle<Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match task.await {
-        Ok(answer) => answer,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(failed(doing)(sqlx::Error::WorkerCrashed)),
-        },
-    }
-}
-
 async fn read_taxonomy(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -126,41 +98,18 @@ async fn read_taxonomy(
     let broken = failed("reading the taxonomies");
     let mut taxonomy = Taxonomy::default();
     for dimension in &statements.taxonomies {
-        let mut nodes = NodeMap::new();
+        let (mut rows, mut pairs): (Vec<TreeRow>, Vec<(String, String)>) = Default::default();
         if let Some(sql) = dimension {
-            let rows: Vec<TreeRow> = sqlx::query_as(sql.nodes.text())
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(broken)?;
-            for (key, name, parent, rank) in rows {
-                let key: Arc<str> = key.into();
-                let name = name.map_or_else(|| Arc::clone(&key), Into::into);
-                let parents = parent.into_iter().map(Into::into).collect();
-                nodes.insert(Arc::clone(&key), Node { key, name, parents, rank });
-            }
+            let query = sqlx::query_as(sql.nodes.text());
+            rows = query.fetch_all(&mut *connection).await.map_err(broken)?;
             if let Some(parents) = &sql.parents {
-                let pairs: Vec<(String, String)> = sqlx::query_as(parents.text())
-                    .fetch_all(&mut *connection)
-                    .await
-                    .map_err(broken)?;
-                add_parents(&mut nodes, pairs);
+                let query = sqlx::query_as(parents.text());
+                pairs = query.fetch_all(&mut *connection).await.map_err(broken)?;
             }
         }
-        taxonomy.dimensions.push(nodes);
+        taxonomy.dimensions.push(nodes(rows, pairs));
     }
     Ok(taxonomy)
-}
-
-fn add_parents(nodes: &mut NodeMap, pairs: Vec<(String, String)>) {
-    for (child, parent) in pairs {
-        if let Some(node) = nodes.get_mut(child.as_str()) {
-            node.parents.push(parent.into());
-        }
-    }
-    for node in nodes.values_mut() {
-        node.parents.sort();
-        node.parents.dedup();
-    }
 }
 
 pub(super) fn read_bean(
@@ -174,19 +123,7 @@ pub(super) fn read_bean(
     for dimension in 0..statements.taxonomies.len() {
         let nodes = values(row.try_get(2 + 2 * dimension).map_err(broken)?, &id)?;
         let texts = values(row.try_get(3 + 2 * dimension).map_err(broken)?, &id)?;
-        let mut bag: Vec<Value> = nodes
-            .into_iter()
-            .map(|key| Value::Node(key.into()))
-            .chain(
-                texts
-                    .into_iter()
-                    .filter(|text| !text.trim().is_empty())
-                    .map(|text| Value::Text(text.into())),
-            )
-            .collect();
-        bag.sort();
-        bag.dedup();
-        bags.push(bag);
+        bags.push(bag(nodes, texts));
     }
     let name = row.try_get(1).map_err(broken)?;
     Ok(Some(Bean { id, name, features: Features { bags } }))
@@ -199,24 +136,4 @@ fn values(json: Option<String>, bean: &BeanId) -> Result<Vec<String>, StoreError
         what: format!("a value of bean {bean} that is no text"),
         message: format!("{error}; correct it"),
     })
-}
-
-/// The id, if a message could name this bean: a UUID in another spelling than the canonical one
-/// could not be found again.
-pub(super) fn readable_id(text: &str) -> Option<BeanId> {
-    match BeanId::parse(text) {
-        Ok(id) if id.as_str() == text => Some(id),
-        Ok(id) => {
-            tracing::warn!(
-                bean.id = text,
-                canonical = id.as_str(),
-                "bean left out: its id is a uuid in an unusual spelling; store the canonical one"
-            );
-            None
-        }
-        Err(error) => {
-            tracing::warn!(bean.id = text, %error, "bean left out: its id cannot be used");
-            None
-        }
-    }
 }

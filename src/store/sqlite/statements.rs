@@ -3,103 +3,49 @@
 //! Decides: how the tables are read and the lists replaced. Every name comes quoted from the
 //! mapping, every value is bound; lists are bound as one JSON array. Never does: execute anything.
 
-use crate::config::{CatalogueConfig, DimensionConfig, IdType, JoinTable, ValueTable};
+use crate::config::{CatalogueConfig, DimensionConfig, IdType, ValueTable};
 use crate::store::mapping::quote;
-use sqlx::AssertSqlSafe;
-use std::sync::Arc;
+use crate::store::statements::{Statements, TaxonomySql, bag_tables, sql};
 
-/// A statement whose names were quoted here and whose values are bound.
-#[derive(Debug, Clone)]
-pub(super) struct Sql(Arc<str>);
-
-impl Sql {
-    /// The statement, ready to be handed to sqlx.
-    pub(super) fn text(&self) -> AssertSqlSafe<Arc<str>> {
-        AssertSqlSafe(Arc::clone(&self.0))
-    }
-}
-
-fn sql(text: String) -> Sql {
-    Sql(text.into())
-}
-
-/// How to read one taxonomy.
-#[derive(Debug, Clone)]
-pub(super) struct TaxonomySql {
-    /// key, name, parent, rank.
-    pub(super) nodes: Sql,
-    /// child, parent; where parents stand in a table of their own.
-    pub(super) parents: Option<Sql>,
-}
-
-/// Every statement that depends on the mapping.
-#[derive(Debug, Clone)]
-pub(super) struct Statements {
-    /// One entry a dimension; `None` for a dimension of free text alone.
-    pub(super) taxonomies: Vec<Option<TaxonomySql>>,
-    /// id, name, then for each dimension its nodes and its texts (JSON arrays): every bean.
-    pub(super) load: Sql,
-    /// The same columns, for the ids in `?1`.
-    pub(super) beans: Sql,
-    /// The first `?1` ids.
-    pub(super) ids_first: Sql,
-    /// The `?2` ids after `?1`.
-    pub(super) ids_after: Sql,
-    /// How many beans.
-    pub(super) count: Sql,
-    /// The ids among `?1` that exist.
-    pub(super) existing: Sql,
-    /// source, similar, score of the sources in `?1`.
-    pub(super) stored: Sql,
-    /// source, similar, score of every source, in order of sources.
-    pub(super) lists: Sql,
-    /// Deletes the rows of the sources in `?1`.
-    pub(super) delete: Sql,
-    /// Inserts `?1`: an array of `[source, similar, ppm]`, in that order.
-    pub(super) insert: Sql,
-}
-
-impl Statements {
-    /// Writes the statements of a mapping.
-    pub(super) fn new(config: &CatalogueConfig) -> Self {
-        let bean = quote(&config.bean_table);
-        let id = quote(&config.bean_id);
-        let lists = quote(&config.similarity.table);
-        let source = quote(&config.similarity.source);
-        let similar = quote(&config.similarity.similar);
-        let score = quote(&config.similarity.score);
-        let key = |value: &str| match config.id_type {
-            IdType::Bigint => format!("CAST({value} AS INTEGER)"),
-            _ => value.to_owned(),
-        };
-        let among = format!("IN (SELECT {} FROM json_each(?1))", key("value"));
-        let row = format!(
-            "SELECT CAST({source} AS TEXT), CAST({similar} AS TEXT), CAST({score} AS REAL) \
-             FROM {lists}"
-        );
-        let select = select_beans(config, &bean, &id);
-        Self {
-            taxonomies: config.dimensions.iter().map(taxonomy).collect(),
-            load: sql(select.clone()),
-            beans: sql(format!("{select} WHERE bean.{id} {among}")),
-            ids_first: sql(format!("SELECT CAST({id} AS TEXT) FROM {bean} ORDER BY {id} LIMIT ?1")),
-            ids_after: sql(format!(
-                "SELECT CAST({id} AS TEXT) FROM {bean} WHERE {id} > {} ORDER BY {id} LIMIT ?2",
-                key("?1")
-            )),
-            count: sql(format!("SELECT count(*) FROM {bean}")),
-            existing: sql(format!("SELECT CAST({id} AS TEXT) FROM {bean} WHERE {id} {among}")),
-            stored: sql(format!("{row} WHERE {source} {among}")),
-            lists: sql(format!("{row} ORDER BY {source}, {similar}")),
-            delete: sql(format!("DELETE FROM {lists} WHERE {source} {among}")),
-            // Parts per million over a million: the same division, so the same bits, as in Rust.
-            insert: sql(format!(
-                "INSERT INTO {lists} ({source}, {similar}, {score}) SELECT {}, {}, \
-                 json_extract(value, '$[2]') / 1000000.0 FROM json_each(?1)",
-                key("json_extract(value, '$[0]')"),
-                key("json_extract(value, '$[1]')"),
-            )),
-        }
+/// Words the statements for a mapping.
+pub(super) fn statements(config: &CatalogueConfig) -> Statements {
+    let bean = quote(&config.bean_table);
+    let id = quote(&config.bean_id);
+    let lists = quote(&config.similarity.table);
+    let source = quote(&config.similarity.source);
+    let similar = quote(&config.similarity.similar);
+    let score = quote(&config.similarity.score);
+    let key = |value: &str| match config.id_type {
+        IdType::Bigint => format!("CAST({value} AS INTEGER)"),
+        _ => value.to_owned(),
+    };
+    let among = format!("IN (SELECT {} FROM json_each(?1))", key("value"));
+    let row = format!(
+        "SELECT CAST({source} AS TEXT), CAST({similar} AS TEXT), CAST({score} AS REAL) \
+         FROM {lists}"
+    );
+    let select = select_beans(config, &bean, &id);
+    Statements {
+        taxonomies: config.dimensions.iter().map(taxonomy).collect(),
+        load: sql(select.clone()),
+        beans: sql(format!("{select} WHERE bean.{id} {among}")),
+        ids_first: sql(format!("SELECT CAST({id} AS TEXT) FROM {bean} ORDER BY {id} LIMIT ?1")),
+        ids_after: sql(format!(
+            "SELECT CAST({id} AS TEXT) FROM {bean} WHERE {id} > {} ORDER BY {id} LIMIT ?2",
+            key("?1")
+        )),
+        count: sql(format!("SELECT count(*) FROM {bean}")),
+        existing: sql(format!("SELECT CAST({id} AS TEXT) FROM {bean} WHERE {id} {among}")),
+        stored: sql(format!("{row} WHERE {source} {among}")),
+        lists: sql(format!("{row} ORDER BY {source}, {similar}")),
+        delete: sql(format!("DELETE FROM {lists} WHERE {source} {among}")),
+        // Parts per million over a million: the same division, so the same bits, as in Rust.
+        insert: sql(format!(
+            "INSERT INTO {lists} ({source}, {similar}, {score}) SELECT {}, {}, \
+             json_extract(value, '$[2]') / 1000000.0 FROM json_each(?1)",
+            key("json_extract(value, '$[0]')"),
+            key("json_extract(value, '$[1]')"),
+        )),
     }
 }
 
@@ -126,16 +72,6 @@ fn taxonomy(dimension: &DimensionConfig) -> Option<TaxonomySql> {
         ))
     });
     Some(TaxonomySql { nodes: sql(nodes), parents })
-}
-
-/// The tables a dimension's bags come from: nodes, then texts; `None` gives an empty bag.
-fn bag_tables(dimension: &DimensionConfig) -> [Option<JoinTable>; 2] {
-    let texts = dimension.text.as_ref().map(|text| JoinTable {
-        table: text.table.clone(),
-        from: text.bean.clone(),
-        to: text.text.clone(),
-    });
-    [dimension.join.clone(), texts]
 }
 
 fn select_beans(config: &CatalogueConfig, bean: &str, id: &str) -> String {

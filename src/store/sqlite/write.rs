@@ -6,16 +6,16 @@
 //! our own bookkeeping; split a batch.
 
 use super::changes::{PRUNED_TO, number, one};
-use super::lists::{StoredRow, read_similar};
-use super::statements::Statements;
 use super::{SqliteStore, json_array};
 use crate::domain::ranking::SimilarList;
+use crate::store::batch::{Planned, committed, planned, tickets};
+use crate::store::rows::{StoredRow, lists};
+use crate::store::statements::Statements;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
-use crate::txn::ticket::Ticket;
 use crate::txn::{BodyError, Tx, work};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Sqlite};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sources whose bean changed after the mark, or all of them when a taxonomy did.
@@ -55,14 +55,6 @@ const LOG_GONE: &str = "\
 const FORGET: &str =
     "DELETE FROM cupping_source_state WHERE source_id IN (SELECT value FROM json_each(?1))";
 
-/// One source, ready to be written.
-#[derive(Debug)]
-struct Planned {
-    source: String,
-    list: SimilarList,
-    tickets: Vec<Ticket>,
-}
-
 /// A batch, ready to be written, as often as it takes.
 #[derive(Debug)]
 struct Plan {
@@ -95,17 +87,7 @@ impl SqliteStore {
             "" => None,
             _ => Some(number(&batch.computed_at)?),
         };
-        let mut items = Vec::with_capacity(batch.items.len());
-        for item in batch.items {
-            self.accepted(&item.source)?;
-            for entry in &item.list {
-                self.accepted(&entry.bean)?;
-            }
-            let mut list = item.list;
-            list.sort_unstable();
-            let source = item.source.as_str().to_owned();
-            items.push(Planned { source, list, tickets: item.tickets });
-        }
+        let items = planned(batch.items, |id| self.accepted(id))?;
         let sources = json_array(items.iter().map(|item| item.source.as_str()));
         Ok(Plan { statements: Arc::clone(&self.statements), computed_at, sources, items })
     }
@@ -119,7 +101,7 @@ impl Plan {
         }
         let stored = self.stored(tx).await?;
         let outcomes: Vec<WriteOutcome> =
-            self.items.iter().map(|item| decide(item, &outdated, &stored)).collect();
+            self.items.iter().map(|item| item.outcome(&outdated, &stored)).collect();
         self.replace(tx, &outcomes).await?;
         self.record_thresholds(tx, &outdated).await?;
         self.execute_tickets(tx, &outdated).await?;
@@ -140,14 +122,7 @@ impl Plan {
     async fn stored(&self, tx: &mut Tx<Sqlite>) -> Result<HashMap<String, SimilarList>, BodyError> {
         let query = sqlx::query(self.statements.stored.text()).bind(self.sources.clone());
         let rows: Vec<StoredRow> = tx.fetch_all_as(query).await?;
-        let mut stored: HashMap<String, SimilarList> = HashMap::new();
-        for (source, similar, score) in rows {
-            stored.entry(source).or_default().push(read_similar(&similar, score)?);
-        }
-        for list in stored.values_mut() {
-            list.sort_unstable();
-        }
-        Ok(stored)
+        Ok(lists(rows)?)
     }
 
     async fn replace(
@@ -183,7 +158,7 @@ impl Plan {
         tx: &mut Tx<Sqlite>,
         outdated: &HashSet<String>,
     ) -> Result<(), BodyError> {
-        let committed = || self.items.iter().filter(|item| !outdated.contains(&item.source));
+        let committed = || committed(&self.items, outdated);
         let empty: Vec<&str> = committed()
             .filter(|item| item.list.is_empty())
             .map(|item| item.source.as_str())
@@ -224,31 +199,11 @@ impl Plan {
         tx: &mut Tx<Sqlite>,
         outdated: &HashSet<String>,
     ) -> Result<(), BodyError> {
-        let mut merged: BTreeMap<(&Arc<str>, &Arc<str>), Vec<i64>> = BTreeMap::new();
-        for item in self.items.iter().filter(|item| !outdated.contains(&item.source)) {
-            for ticket in &item.tickets {
-                merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
-            }
-        }
-        for ((statement, claim), ids) in merged {
-            let query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
-            tx.execute(query.bind(json!(ids).to_string()).bind(claim.to_string())).await?;
+        for ticket in tickets(&self.items, outdated) {
+            let query = sqlx::query(AssertSqlSafe(ticket.statement));
+            tx.execute(query.bind(json!(ticket.ids).to_string()).bind(ticket.claim.to_string()))
+                .await?;
         }
         Ok(())
-    }
-}
-
-fn decide(
-    item: &Planned,
-    outdated: &HashSet<String>,
-    stored: &HashMap<String, SimilarList>,
-) -> WriteOutcome {
-    let old = stored.get(&item.source).map_or(&[][..], Vec::as_slice);
-    if outdated.contains(&item.source) {
-        WriteOutcome::Outdated
-    } else if old == item.list.as_slice() {
-        WriteOutcome::Unchanged
-    } else {
-        WriteOutcome::Written { deleted: old.len() as u64, inserted: item.list.len() as u64 }
     }
 }

@@ -3,31 +3,25 @@
 //!
 //! Decides: names, ports, clean-up. Never does: assert on behaviour.
 
-use super::{amqp_url, postgres_url};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use super::databases::PostgresDatabase;
+use super::{amqp_url, eventually, postgres_url};
+use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest wait for something that a test is sure of: generous, since machines are slow at times.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Waits until a condition holds, looking every 25 ms; panics with `what` when it never does.
-pub(crate) async fn soon(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(25));
-    while !condition().await {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
-        ticks.tick().await;
-    }
+/// Waits until a condition holds; panics with `what` when it never does.
+pub(crate) async fn soon(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually(what, PATIENCE, condition).await;
 }
 
-/// Everything one test needs; dropped, the directory goes, and the workers with it.
+/// Everything one test needs; dropped, directory and database go.
 pub(crate) struct World {
     /// Superuser pool on the test's own database.
     pub(crate) admin: PgPool,
@@ -39,6 +33,7 @@ pub(crate) struct World {
     pub(crate) queue: String,
     dir: tempfile::TempDir,
     config: PathBuf,
+    _database: PostgresDatabase,
 }
 
 impl World {
@@ -66,21 +61,8 @@ impl World {
 
     /// On given servers, with nothing in the database.
     pub(crate) async fn bare(postgres: &str, amqp: Option<String>, extra: &str) -> Self {
-        let name = format!("cupping_test_{}", uuid::Uuid::new_v4().simple());
-        let options = PgConnectOptions::from_str(postgres).expect("a PostgreSQL URL");
-        let mut server = options.clone().connect().await.expect("the test PostgreSQL answers");
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut server)
-            .await
-            .expect("a superuser may create a database");
-        server.close().await.expect("an idle connection closes");
-        let admin = PgPoolOptions::new()
-            .max_connections(4)
-            .connect_with(options.clone().database(&name))
-            .await
-            .expect("the new database answers");
-        let mut url = url::Url::parse(postgres).expect("a URL");
-        url.set_path(&name);
+        let database = PostgresDatabase::create_on(postgres).await;
+        let (admin, url) = (database.pool(4).await, database.url());
         let dir = tempfile::tempdir().expect("a temporary directory");
         let config = dir.path().join("cupping.toml");
         let queue = format!("test.{}", uuid::Uuid::new_v4().simple());
@@ -94,7 +76,7 @@ impl World {
         }
         text += extra;
         std::fs::write(&config, text).expect("the configuration is written");
-        Self { admin, database_url: url.to_string(), amqp, queue, dir, config }
+        Self { admin, database_url: url, amqp, queue, dir, config, _database: database }
     }
 
     /// The command, with this world's configuration and nothing of the environment.

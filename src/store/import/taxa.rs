@@ -7,112 +7,37 @@
 //! continent; an unknown one goes below the continent `Other`. Where the wheel has a name twice,
 //! the node nearer to the root is meant. An unknown note is free text, never a node.
 
-use super::ImportRecord;
+use super::{ImportRecord, Kind};
 use crate::domain::seed::{SeedNode, SeedTaxonomy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The continent of a country nobody placed.
 const OTHER: &str = "Other";
 
-/// A taxonomy of the default schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Continents, countries, regions.
-    Region,
-    /// Processing families and methods.
-    Processing,
-    /// Roast levels.
-    Roast,
-    /// Varieties.
-    Variety,
-    /// The flavour wheel.
-    Wheel,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Region, Self::Processing, Self::Roast, Self::Variety, Self::Wheel];
-
-    /// The dimension's name.
-    #[must_use]
-    pub fn dimension(self) -> &'static str {
-        match self {
-            Self::Region => "regions",
-            Self::Processing => "processing",
-            Self::Roast => "roast",
-            Self::Variety => "varieties",
-            Self::Wheel => "notes",
-        }
-    }
-
-    /// Its table.
-    #[must_use]
-    pub fn table(self) -> &'static str {
-        match self {
-            Self::Region => "region",
-            Self::Processing => "processing_method",
-            Self::Roast => "roast_level",
-            Self::Variety => "variety",
-            Self::Wheel => "flavor_wheel_node",
-        }
-    }
-
-    /// The table that joins beans to it.
-    #[must_use]
-    pub fn join_table(self) -> &'static str {
-        match self {
-            Self::Region => "coffee_bean_region",
-            Self::Processing => "coffee_bean_processing_method",
-            Self::Roast => "coffee_bean_roast_level",
-            Self::Variety => "coffee_bean_variety",
-            Self::Wheel => "coffee_bean_flavor_wheel_node",
-        }
-    }
-
-    /// The column of the value in the join table.
-    #[must_use]
-    pub fn join_column(self) -> &'static str {
-        match self {
-            Self::Region => "region_id",
-            Self::Processing => "processing_method_id",
-            Self::Roast => "roast_level_id",
-            Self::Variety => "variety_id",
-            Self::Wheel => "flavor_wheel_node_id",
-        }
-    }
-
-    /// Whether the table has a parent column.
-    #[must_use]
-    pub fn is_tree(self) -> bool {
-        matches!(self, Self::Region | Self::Processing | Self::Wheel)
-    }
-}
-
 /// A node that must be inserted. Parents stand before their children.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewNode {
+pub(in crate::store) struct NewNode {
     /// Which taxonomy.
-    pub kind: Kind,
+    pub(in crate::store) kind: Kind,
     /// Its key, a new random UUID in text form.
-    pub key: String,
+    pub(in crate::store) key: String,
     /// Its name.
-    pub name: String,
+    pub(in crate::store) name: String,
     /// The key of its parent, in a tree.
-    pub parent: Option<String>,
+    pub(in crate::store) parent: Option<String>,
     /// Its place on a scale, for a roast level.
-    pub position: Option<i64>,
+    pub(in crate::store) position: Option<i64>,
     /// The keys of its parents, for a variety.
-    pub parents: Vec<String>,
+    pub(in crate::store) parents: Vec<String>,
 }
 
 /// A bean as rows: keys per taxonomy, and free text. Sorted, without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Resolved {
+pub(in crate::store) struct Resolved {
     /// `keys[kind as usize]`, in the order of [`Kind::ALL`].
-    pub keys: [Vec<String>; 5],
+    pub(in crate::store) keys: [Vec<String>; 5],
     /// Free-text notes.
-    pub texts: Vec<String>,
+    pub(in crate::store) texts: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -125,7 +50,7 @@ struct Known {
 
 /// The taxonomies as they stand, with what has been added in passing.
 #[derive(Debug, Clone, Default)]
-pub struct Taxa {
+pub(in crate::store) struct Taxa {
     nodes: BTreeMap<Kind, Vec<Known>>,
     last_position: i64,
     new: Vec<NewNode>,
@@ -133,7 +58,7 @@ pub struct Taxa {
 
 impl Taxa {
     /// Puts in the nodes that the database has, in any order: key, name, parent, position.
-    pub fn know_all(
+    pub(in crate::store) fn know_all(
         &mut self,
         kind: Kind,
         rows: impl IntoIterator<Item = (String, String, Option<String>, Option<i64>)>,
@@ -161,8 +86,8 @@ impl Taxa {
         }
     }
 
-    /// Puts in one node that the database has; its parent must be known already.
-    pub fn know(
+    /// Puts in one node; its parent must be known already.
+    fn know(
         &mut self,
         kind: Kind,
         key: String,
@@ -178,12 +103,12 @@ impl Taxa {
     }
 
     /// The nodes added since the last call, parents first.
-    pub fn take_new(&mut self) -> Vec<NewNode> {
+    pub(in crate::store) fn take_new(&mut self) -> Vec<NewNode> {
         std::mem::take(&mut self.new)
     }
 
     /// Turns a record's words into keys, adding nodes for those unknown.
-    pub fn resolve(&mut self, record: &ImportRecord) -> Resolved {
+    pub(in crate::store) fn resolve(&mut self, record: &ImportRecord) -> Resolved {
         let mut resolved = Resolved::default();
         for words in &record.regions {
             resolved.keys[Kind::Region as usize].extend(self.region(words));
@@ -212,7 +137,7 @@ impl Taxa {
     }
 
     /// Adds the nodes of a seed that are not there yet.
-    pub fn seed(&mut self, seed: &SeedTaxonomy) {
+    pub(in crate::store) fn seed(&mut self, seed: &SeedTaxonomy) {
         let trees = [
             (Kind::Region, &seed.regions),
             (Kind::Processing, &seed.processing),
