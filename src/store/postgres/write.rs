@@ -13,10 +13,10 @@ use super::threshold::{self, Threshold};
 use super::triggers::GRAPH;
 use crate::domain::ranking::{SimilarList, stored_score};
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
-use crate::txn::ticket::Ticket;
+use crate::txn::ticket::{self, Ticket};
 use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Namespace of the source keys: all workers, of every release, must agree on it.
@@ -69,15 +69,15 @@ struct Replacement {
 impl PostgresStore {
     pub(super) async fn write_batch(&self, batch: WriteBatch) -> Result<WriteReport, StoreError> {
         if batch.items.is_empty() {
-            return Ok(WriteReport { outcomes: Vec::new() });
+            return Ok(WriteReport::default());
         }
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
-        let outcomes = self
+        let report = self
             .transactor
             .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
             .await?;
-        Ok(WriteReport { outcomes })
+        Ok(report)
     }
 
     fn plan(&self, batch: WriteBatch) -> Result<Plan, StoreError> {
@@ -105,7 +105,7 @@ impl PostgresStore {
 }
 
 impl Plan {
-    async fn run(&self, tx: &mut Tx<Postgres>) -> Result<Vec<WriteOutcome>, BodyError> {
+    async fn run(&self, tx: &mut Tx<Postgres>) -> Result<WriteReport, BodyError> {
         if self.guarded {
             tx.gate_shared(GRAPH).await?;
         }
@@ -115,14 +115,15 @@ impl Plan {
             self.leave_out_missing(tx, &mut outdated).await?;
         }
         if outdated.len() == self.sources.len() {
-            return Ok(vec![WriteOutcome::Outdated; self.items.len()]);
+            let outcomes = vec![WriteOutcome::Outdated; self.items.len()];
+            return Ok(WriteReport { outcomes, void: Vec::new() });
         }
         let stored = self.stored(tx).await?;
         let replacement = self.compare(&outdated, &stored);
         self.replace(tx, &replacement).await?;
         self.record_thresholds(tx, &outdated).await?;
-        self.execute_tickets(tx, &outdated).await?;
-        Ok(replacement.outcomes)
+        let void = self.execute_tickets(tx, &outdated).await?;
+        Ok(WriteReport { outcomes: replacement.outcomes, void })
     }
 
     async fn outdated(&self, tx: &mut Tx<Postgres>) -> Result<HashSet<String>, BodyError> {
@@ -252,24 +253,25 @@ impl Plan {
         threshold::forget(tx, gone).await
     }
 
-    /// The settlements of committed sources, those alike in one statement.
+    /// The settlements of committed sources, those alike in one statement; answers those that were
+    /// void.
     async fn execute_tickets(
         &self,
         tx: &mut Tx<Postgres>,
         outdated: &HashSet<String>,
-    ) -> Result<(), BodyError> {
-        let mut merged: BTreeMap<(&Arc<str>, &Arc<str>), Vec<i64>> = BTreeMap::new();
-        for item in self.items.iter().filter(|item| !outdated.contains(&item.source)) {
-            for ticket in &item.tickets {
-                merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
-            }
-        }
-        for ((statement, claim), mut ids) in merged {
-            ids.sort_unstable();
+    ) -> Result<Vec<Ticket>, BodyError> {
+        let committed = self.items.iter().filter(|item| !outdated.contains(&item.source));
+        let tickets = || committed.clone().flat_map(|item| &item.tickets);
+        let mut void = Vec::new();
+        for ((statement, claim), ids) in ticket::merged(tickets()) {
             let query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
-            tx.execute(query.bind(ids).bind(claim.to_string())).await?;
+            let query = query.bind(ids).bind(claim.to_string());
+            let rows: Vec<(i64,)> = tx.fetch_all_as(query).await?;
+            let settled: HashSet<i64> = rows.into_iter().map(|(id,)| id).collect();
+            let of_these = tickets().filter(|t| &t.statement == statement && &t.claim == claim);
+            void.extend(of_these.filter(|t| !t.settled_by(&settled)).cloned());
         }
-        Ok(())
+        Ok(void)
     }
 }
 

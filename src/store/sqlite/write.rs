@@ -11,11 +11,11 @@ use super::statements::Statements;
 use super::{SqliteStore, json_array};
 use crate::domain::ranking::SimilarList;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
-use crate::txn::ticket::Ticket;
+use crate::txn::ticket::{self, Ticket};
 use crate::txn::{BodyError, Tx, work};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Sqlite};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Sources whose bean changed after the mark, or all of them when a taxonomy did.
@@ -75,11 +75,11 @@ struct Plan {
 impl SqliteStore {
     pub(super) async fn write_batch(&self, batch: WriteBatch) -> Result<WriteReport, StoreError> {
         if batch.items.is_empty() {
-            return Ok(WriteReport { outcomes: Vec::new() });
+            return Ok(WriteReport::default());
         }
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
-        let outcomes = self
+        let report = self
             .writer
             .run(
                 "write_similarities",
@@ -87,7 +87,7 @@ impl SqliteStore {
                 work!([plan] => |tx: Sqlite| { plan.run(tx).await }),
             )
             .await?;
-        Ok(WriteReport { outcomes })
+        Ok(report)
     }
 
     fn plan(&self, batch: WriteBatch) -> Result<Plan, StoreError> {
@@ -112,18 +112,19 @@ impl SqliteStore {
 }
 
 impl Plan {
-    async fn run(&self, tx: &mut Tx<Sqlite>) -> Result<Vec<WriteOutcome>, BodyError> {
+    async fn run(&self, tx: &mut Tx<Sqlite>) -> Result<WriteReport, BodyError> {
         let outdated = self.outdated(tx).await?;
         if self.items.iter().all(|item| outdated.contains(&item.source)) {
-            return Ok(vec![WriteOutcome::Outdated; self.items.len()]);
+            let outcomes = vec![WriteOutcome::Outdated; self.items.len()];
+            return Ok(WriteReport { outcomes, void: Vec::new() });
         }
         let stored = self.stored(tx).await?;
         let outcomes: Vec<WriteOutcome> =
             self.items.iter().map(|item| decide(item, &outdated, &stored)).collect();
         self.replace(tx, &outcomes).await?;
         self.record_thresholds(tx, &outdated).await?;
-        self.execute_tickets(tx, &outdated).await?;
-        Ok(outcomes)
+        let void = self.execute_tickets(tx, &outdated).await?;
+        Ok(WriteReport { outcomes, void })
     }
 
     async fn outdated(&self, tx: &mut Tx<Sqlite>) -> Result<HashSet<String>, BodyError> {
@@ -218,23 +219,25 @@ impl Plan {
         Ok(())
     }
 
-    /// The settlements of committed sources, those alike in one statement.
+    /// The settlements of committed sources, those alike in one statement; answers those that were
+    /// void.
     async fn execute_tickets(
         &self,
         tx: &mut Tx<Sqlite>,
         outdated: &HashSet<String>,
-    ) -> Result<(), BodyError> {
-        let mut merged: BTreeMap<(&Arc<str>, &Arc<str>), Vec<i64>> = BTreeMap::new();
-        for item in self.items.iter().filter(|item| !outdated.contains(&item.source)) {
-            for ticket in &item.tickets {
-                merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
-            }
-        }
-        for ((statement, claim), ids) in merged {
+    ) -> Result<Vec<Ticket>, BodyError> {
+        let committed = self.items.iter().filter(|item| !outdated.contains(&item.source));
+        let tickets = || committed.clone().flat_map(|item| &item.tickets);
+        let mut void = Vec::new();
+        for ((statement, claim), ids) in ticket::merged(tickets()) {
             let query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
-            tx.execute(query.bind(json!(ids).to_string()).bind(claim.to_string())).await?;
+            let query = query.bind(json!(ids).to_string()).bind(claim.to_string());
+            let rows: Vec<(i64,)> = tx.fetch_all_as(query).await?;
+            let settled: HashSet<i64> = rows.into_iter().map(|(id,)| id).collect();
+            let of_these = tickets().filter(|t| &t.statement == statement && &t.claim == claim);
+            void.extend(of_these.filter(|t| !t.settled_by(&settled)).cloned());
         }
-        Ok(())
+        Ok(void)
     }
 }
 
