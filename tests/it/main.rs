@@ -25,6 +25,7 @@ mod pg_guarded;
 mod pg_import;
 mod pg_mapping;
 mod pg_protocol;
+mod pg_state;
 mod pg_support;
 mod pipeline_broker;
 mod pipeline_dispatch;
