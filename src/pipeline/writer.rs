@@ -184,6 +184,7 @@ fn conclude(shared: &Shared, group: Group, committed: Vec<Committed>) -> Decided
             }
             WriteOutcome::Outdated => {
                 events::write_skipped("outdated");
+                shared.freshener.doubt();
                 run.again("outdated");
                 continue;
             }

@@ -32,6 +32,7 @@ mod pipeline_dispatch;
 mod pipeline_doubles;
 mod pipeline_failures;
 mod pipeline_rig;
+mod pipeline_staleness;
 mod queue_table;
 mod store_conformance;
 mod store_import;
