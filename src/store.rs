@@ -141,10 +141,13 @@ pub enum WriteOutcome {
 }
 
 /// What a committed batch did: one outcome an item, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteReport {
     /// `outcomes[i]` belongs to `items[i]`.
     pub outcomes: Vec<WriteOutcome>,
+    /// Tickets of committed sources that were void: by then somebody else held their rows, or
+    /// nobody. Those messages were not settled.
+    pub void: Vec<Ticket>,
 }
 
 /// Whether the service's own state belongs to this database and these settings.

@@ -223,7 +223,7 @@ impl Recompute {
 
     /// One attempt: what is settled leaves `waiting`.
     async fn round(&self, waiting: &mut Vec<BeanId>, page: &mut Page) -> Result<(), StoreError> {
-        let (snapshot, mark) = self.freshener.refresh().await?;
+        let (snapshot, mark) = self.freshener.refresh_for(waiting).await?;
         let lists = score(snapshot, waiting.clone()).await;
         let gone: Vec<bool> = lists.iter().map(Option::is_none).collect();
         let mut items: Vec<WriteItem> = waiting
@@ -244,7 +244,10 @@ impl Recompute {
             for (source, outcome) in sources.iter().zip(report.outcomes) {
                 let gone = gone.next().unwrap_or(false);
                 match outcome {
-                    WriteOutcome::Outdated => continue,
+                    WriteOutcome::Outdated => {
+                        self.freshener.doubt();
+                        continue;
+                    }
                     WriteOutcome::Written { .. } if gone => page.removed += 1,
                     WriteOutcome::Written { .. } => page.written += 1,
                     WriteOutcome::Unchanged => page.unchanged += 1,

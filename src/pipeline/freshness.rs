@@ -1,14 +1,17 @@
 //! Keeps the index level with the catalogue, by the change log or by reloading.
 //!
-//! Decides: when the index is loaded, and that a snapshot and its mark always belong together.
+//! Decides: when the index is loaded, that a snapshot and its mark always belong together, and that
+//! a bean about to be computed is read anew where no log tells of its changes.
 //! Never does: score, or write.
 
 use crate::config::Refresh;
-use crate::index::{IndexSnapshot, SimilarityIndex};
+use crate::domain::bean::{Bean, BeanId};
+use crate::index::{BeanChange, IndexSnapshot, SimilarityIndex};
 use crate::store::{Catalogue, Loading, LogMark, ReloadReason, StoreError};
 use crate::telemetry::events;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -30,6 +33,8 @@ pub struct Freshener {
     reload_interval: Option<Duration>,
     state: Mutex<Option<State>>,
     turns: AtomicU64,
+    /// The index was found to be behind the catalogue.
+    doubted: AtomicBool,
 }
 
 impl Freshener {
@@ -42,6 +47,7 @@ impl Freshener {
             reload_interval: None,
             state: Mutex::new(None),
             turns: AtomicU64::new(0),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -77,10 +83,51 @@ impl Freshener {
         Ok(fresh)
     }
 
+    /// [`Freshener::refresh`] for computing these beans: with reloading they are read anew, since a
+    /// message about a bean that was created or changed after the last load must not be worked off
+    /// with what the bean was before.
+    ///
+    /// # Errors
+    /// As [`Freshener::refresh`].
+    ///
+    /// # Panics
+    /// When the index panics.
+    pub async fn refresh_for(&self, beans: &[BeanId]) -> Result<Fresh, StoreError> {
+        let fresh = self.refresh().await?;
+        if self.reload_interval.is_none() {
+            return Ok(fresh);
+        }
+        // Read and applied in turn, so that no older reading overwrites a newer one.
+        let mut state = self.state.lock().await;
+        let found = self.catalogue.beans(beans).await?;
+        let mut found: HashMap<BeanId, Bean> =
+            found.into_iter().map(|bean| (bean.id.clone(), bean)).collect();
+        let read = |id: &BeanId| BeanChange { id: id.clone(), bean: found.remove(id) };
+        let changes: Vec<_> = beans.iter().map(read).collect();
+        let index = Arc::clone(&self.index);
+        off_thread(move || index.apply(changes)).await;
+        let snapshot = self.index.snapshot();
+        if let Some(state) = state.as_mut() {
+            state.snapshot = Arc::clone(&snapshot);
+        }
+        Ok((snapshot, fresh.1))
+    }
+
+    /// The index was found to be behind the catalogue: with reloading, the next refresh reloads it
+    /// whatever its age. (The log tells of every change by itself.)
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::SeqCst);
+    }
+
     async fn advance(&self, old: &State, turn: u64) -> Result<State, StoreError> {
         if let Some(interval) = self.reload_interval {
-            if old.loaded_at.elapsed() >= interval {
-                return self.load("interval", turn).await;
+            // Looked at before the load begins: a doubt that comes during it stays.
+            let doubted = self.doubted.swap(false, Ordering::SeqCst);
+            if doubted || old.loaded_at.elapsed() >= interval {
+                let reason = if doubted { "outdated" } else { "interval" };
+                let loaded = self.load(reason, turn).await;
+                self.doubted.fetch_or(doubted && loaded.is_err(), Ordering::SeqCst);
+                return loaded;
             }
             return Ok(self.state(old.mark.clone(), old.loaded_at, turn));
         }

@@ -63,7 +63,8 @@ impl Handler<ScoringTask> for Scorer {
 /// Scores a batch: what is to be written, and what is decided already. `None` when the catalogue
 /// cannot be read: then the beans wait again.
 async fn score(shared: &Arc<Shared>, task: ScoringTask) -> Option<(ScoredBatch, Decided)> {
-    let (snapshot, mark) = match shared.refresh().await {
+    let beans: Vec<_> = task.runs.iter().map(|run| run.bean.clone()).collect();
+    let (snapshot, mark) = match shared.refresh(&beans).await {
         Ok(fresh) => fresh,
         Err(error) => {
             shared.pause(&error);
@@ -72,7 +73,6 @@ async fn score(shared: &Arc<Shared>, task: ScoringTask) -> Option<(ScoredBatch, 
         }
     };
     let start = Instant::now();
-    let beans = task.runs.iter().map(|run| run.bean.clone()).collect();
     let scored = shared.scorers.score(snapshot, beans).await;
     events::stage_duration("score", start.elapsed());
     let mut batch = ScoredBatch { beans: Vec::new(), computed_at: mark };

@@ -10,6 +10,7 @@ use super::progress::{Counters, PipelineHandle};
 use super::scoring::{Scorers, panic_text};
 use super::stage::Bell;
 use super::{PipelineError, PipelineParts, PipelineSettings};
+use crate::domain::bean::BeanId;
 use crate::store::Store;
 use crate::transport::Transport;
 use futures_util::FutureExt;
@@ -126,9 +127,10 @@ impl Shared {
         self.tracker.wait().await;
     }
 
-    /// Refreshes the index; a panic of it counts as a failure that mends with time.
-    pub(crate) async fn refresh(&self) -> Result<Fresh, String> {
-        match AssertUnwindSafe(self.freshener.refresh()).catch_unwind().await {
+    /// Refreshes the index, for these beans; a panic of it counts as a failure that mends with
+    /// time.
+    pub(crate) async fn refresh(&self, beans: &[BeanId]) -> Result<Fresh, String> {
+        match AssertUnwindSafe(self.freshener.refresh_for(beans)).catch_unwind().await {
             Ok(Ok(fresh)) => {
                 self.counters().index_loaded.store(true, Relaxed);
                 Ok(fresh)
@@ -157,7 +159,7 @@ impl Shared {
     }
 
     async fn level(&self) -> bool {
-        let level = self.refresh().await;
+        let level = self.refresh(&[]).await;
         self.counters().store_reachable.store(level.is_ok(), Relaxed);
         level.is_ok()
     }

@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::stage::{Obituary, Slot};
 use crate::store::{LogMark, WriteBatch, WriteItem, WriteOutcome};
 use crate::telemetry::events;
+use crate::txn::ticket::Ticket;
 use actix::{Actor, Context, Handler};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -124,7 +125,8 @@ fn halves(mut group: Group) -> Result<(Group, Group), ScoredBean> {
     Err(group.pop().expect("groups are never empty"))
 }
 
-/// What a committed transaction did to one bean, and which of its deliveries it acknowledged.
+/// What a committed transaction did to one bean, and which of its deliveries it acknowledged (not
+/// one whose ticket was void: its claim had run out).
 struct Committed {
     outcome: WriteOutcome,
     ticketed: Vec<bool>,
@@ -140,12 +142,10 @@ async fn attempt(
     let items = group.iter().map(|bean| {
         let tickets: Vec<_> =
             bean.run.held.iter().map(|held| held.delivery.settlement.ticket()).collect();
-        ticketed.push(tickets.iter().map(Option::is_some).collect::<Vec<_>>());
-        WriteItem {
-            source: bean.run.bean.clone(),
-            list: bean.list.clone(),
-            tickets: tickets.into_iter().flatten().collect(),
-        }
+        let (source, list) = (bean.run.bean.clone(), bean.list.clone());
+        let item = WriteItem { source, list, tickets: tickets.iter().flatten().cloned().collect() };
+        ticketed.push(tickets);
+        item
     });
     let items: Vec<_> = items.collect();
     let batch = WriteBatch { items, computed_at: computed_at.clone() };
@@ -161,8 +161,12 @@ async fn attempt(
         let (outcomes, beans) = (report.outcomes.len(), group.len());
         return Err(Facts::of_panic(format!("{outcomes} outcomes for {beans} beans")));
     }
-    let committed = report.outcomes.into_iter().zip(ticketed);
-    Ok(committed.map(|(outcome, ticketed)| Committed { outcome, ticketed }).collect())
+    let executed = |t: &Option<Ticket>| t.as_ref().is_some_and(|t| !report.void.contains(t));
+    let committed = report.outcomes.iter().zip(ticketed).map(|(outcome, tickets)| Committed {
+        outcome: *outcome,
+        ticketed: tickets.iter().map(executed).collect(),
+    });
+    Ok(committed.collect())
 }
 
 /// After the commit: counts what was written, and says how the deliveries are settled.
@@ -180,12 +184,14 @@ fn conclude(shared: &Shared, group: Group, committed: Vec<Committed>) -> Decided
             }
             WriteOutcome::Outdated => {
                 events::write_skipped("outdated");
+                shared.freshener.doubt();
                 run.again("outdated");
                 continue;
             }
         }
         count(&counters.processed);
         events::similarity_completed(run.bean.as_str(), list.len(), run.started.elapsed());
+        // Acknowledging under a claim that has run out finds out that the message is lost to us.
         let settle = |(held, ticketed): (Held, bool)| {
             Settling::of(held, if ticketed { Fate::Committed } else { Fate::Ack })
         };

@@ -6,8 +6,8 @@
 use super::{StoreError, WriteItem, WriteOutcome};
 use crate::domain::bean::BeanId;
 use crate::domain::ranking::SimilarList;
-use crate::txn::ticket::Ticket;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::txn::ticket::{self, Ticket};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// One source, ready to be written; its list in order.
@@ -61,13 +61,27 @@ pub(super) fn committed<'a>(
 
 /// The settlements of committed sources, those alike as one.
 pub(super) fn tickets(items: &[Planned], outdated: &HashSet<String>) -> Vec<Ticket> {
-    let mut merged: BTreeMap<(&Arc<str>, &Arc<str>), Vec<i64>> = BTreeMap::new();
-    for ticket in committed(items, outdated).flat_map(|item| &item.tickets) {
-        merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
-    }
-    let ticket = |((statement, claim), mut ids): ((&Arc<str>, &Arc<str>), Vec<i64>)| {
-        ids.sort_unstable();
-        Ticket { statement: Arc::clone(statement), ids, claim: Arc::clone(claim) }
+    let asked = committed(items, outdated).flat_map(|item| &item.tickets);
+    let ticket = |((statement, claim), ids): ((&Arc<str>, &Arc<str>), Vec<i64>)| Ticket {
+        statement: Arc::clone(statement),
+        ids,
+        claim: Arc::clone(claim),
     };
-    merged.into_iter().map(ticket).collect()
+    ticket::merged(asked).into_iter().map(ticket).collect()
+}
+
+/// The settlements that a merged one, which returned these rows, did not make: their claim had
+/// run out.
+pub(super) fn unsettled<'a>(
+    items: &'a [Planned],
+    outdated: &'a HashSet<String>,
+    merged: &'a Ticket,
+    returned: Vec<(i64,)>,
+) -> impl Iterator<Item = Ticket> + 'a {
+    let settled: HashSet<i64> = returned.into_iter().map(|(id,)| id).collect();
+    committed(items, outdated)
+        .flat_map(|item| &item.tickets)
+        .filter(|ticket| ticket.statement == merged.statement && ticket.claim == merged.claim)
+        .filter(move |ticket| !ticket.settled_by(&settled))
+        .cloned()
 }

@@ -3,9 +3,11 @@
 //! Decides: the shape in which a table queue hands its acknowledgement to the store, so that rows
 //! and settlement commit together. Never does: open a transaction.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// A parametrised statement over ids and a claim.
+/// A parametrised statement over ids and a claim, which returns the ids that it settled: one that
+/// is not returned was no longer held under the claim.
 ///
 /// PostgreSQL binds `$1` as `bigint[]` and `$2` as `text`; SQLite binds `?1` as a JSON array of
 /// numbers (read it with `json_each`) and `?2` as text. Tickets with the same statement and claim
@@ -18,4 +20,25 @@ pub struct Ticket {
     pub ids: Vec<i64>,
     /// The claim under which they are held; a claim that has expired matches no row.
     pub claim: Arc<str>,
+}
+
+impl Ticket {
+    /// Whether its statement, which returned these ids, settled all of its rows.
+    #[must_use]
+    pub fn settled_by(&self, returned: &HashSet<i64>) -> bool {
+        self.ids.iter().all(|id| returned.contains(id))
+    }
+}
+
+/// Ids by statement and claim, sorted: each entry is one execution.
+#[must_use]
+pub fn merged<'t>(
+    tickets: impl Iterator<Item = &'t Ticket>,
+) -> BTreeMap<(&'t Arc<str>, &'t Arc<str>), Vec<i64>> {
+    let mut merged: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    for ticket in tickets {
+        merged.entry((&ticket.statement, &ticket.claim)).or_default().extend(&ticket.ids);
+    }
+    merged.values_mut().for_each(|ids| ids.sort_unstable());
+    merged
 }

@@ -103,7 +103,13 @@ pub fn limits(concurrency: usize, batch: usize, workers: usize) -> PipelineConfi
 impl Rig {
     /// A fresh database with this many beans.
     pub async fn new(mode: Mode, beans: usize) -> Self {
-        let store_settings = StoreSettings::default();
+        Self::with(mode, beans, StoreSettings::default()).await
+    }
+
+    /// The same, whose store is set up differently.
+    pub async fn with(mode: Mode, beans: usize, store_settings: StoreSettings) -> Self {
+        let (refresh, reload_interval) =
+            (store_settings.catalogue.refresh, store_settings.catalogue.reload_interval);
         let (store, writer, home): (Arc<dyn Store>, Arc<dyn CatalogueWriter>, Home) = match mode {
             Mode::Embedded => {
                 let dir = tempfile::tempdir().expect("a directory");
@@ -135,7 +141,7 @@ impl Rig {
             store: HookedStore::new(store),
             index: HookedIndex::new(config.score_settings()),
             writer,
-            settings: settings(),
+            settings: PipelineSettings { refresh, reload_interval, ..settings() },
             home: Arc::new(home),
         }
     }
@@ -246,10 +252,22 @@ impl Rig {
         }
     }
 
-    /// Executes SQL of the test's own (PostgreSQL).
+    /// Executes SQL of the test's own.
     pub async fn execute(&self, sql: &'static str) {
-        let Home::Postgres { pool, .. } = &*self.home else { panic!("a PostgreSQL rig") };
-        sqlx::raw_sql(sql).execute(pool).await.expect("executes");
+        let done = match &*self.home {
+            Home::Sqlite { write, .. } => sqlx::raw_sql(sql).execute(write).await.map(drop),
+            Home::Postgres { pool, .. } => sqlx::raw_sql(sql).execute(pool).await.map(drop),
+        };
+        done.expect("executes");
+    }
+
+    /// Another worker takes every claim, as it may once they have run out.
+    pub async fn lose_claims(&self) {
+        self.execute(match &*self.home {
+            Home::Sqlite { .. } => "UPDATE cupping_queue_message SET claim = 'another'",
+            Home::Postgres { .. } => "UPDATE cupping.queue_message SET claim = 'another'",
+        })
+        .await;
     }
 
     /// How many messages wait, are claimed, or are due later.

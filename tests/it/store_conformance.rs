@@ -31,6 +31,7 @@ conformance!(
     a_pruned_log_asks_older_marks_to_reload,
     a_list_is_written_once_then_unchanged_then_replaced,
     an_outdated_source_is_left_out_and_the_rest_is_written,
+    a_ticket_whose_claim_ran_out_is_void,
     tickets_are_executed_only_with_their_committed_source,
     thresholds_are_logged_only_when_they_change,
     a_deleted_bean_never_shows_in_the_view,
@@ -159,6 +160,20 @@ async fn tickets_are_executed_only_with_their_committed_source(test: TestStore) 
     assert_eq!(report.outcomes[0], WriteOutcome::Outdated);
     assert_eq!(report.outcomes[2], WriteOutcome::Unchanged, "settled all the same");
     assert_eq!(test.messages().await, 1, "that of the outdated source");
+}
+
+async fn a_ticket_whose_claim_ran_out_is_void(test: TestStore) {
+    test.beans(2).await;
+    let mark = test.mark().await;
+    let mut write = batch(&[(1, &[(2, 5)]), (2, &[(1, 5)])], &mark);
+    let (kept, taken) = (test.message(21).await, test.message(22).await);
+    test.take_message(22).await;
+    write.items[0].tickets = vec![kept];
+    write.items[1].tickets = vec![taken.clone()];
+    let report = test.store.write(write).await.expect("a write");
+    assert_eq!(report.outcomes[1], WriteOutcome::Written { deleted: 0, inserted: 1 });
+    assert_eq!(report.void, [taken], "its list is committed, its message is not settled");
+    assert_eq!(test.messages().await, 1);
 }
 
 async fn thresholds_are_logged_only_when_they_change(test: TestStore) {

@@ -17,7 +17,9 @@ use std::collections::HashMap;
 
 const DOING: &str = "reading the change log";
 
-/// In one statement, so in one snapshot: that snapshot's mark, and whether anything is new.
+/// In one statement, so in one snapshot: that snapshot's mark, and whether anything is new. A mark
+/// from the future was taken before the server was put back in time (a restore, a standby that had
+/// not seen everything); its log no longer reaches back to it either.
 const PEEK: &str = "\
     SELECT pg_current_snapshot()::text, \
            EXISTS (SELECT FROM cupping.change_log \
@@ -26,7 +28,8 @@ const PEEK: &str = "\
                      AND kind <> 'threshold') \
         OR EXISTS (SELECT FROM cupping.state \
                    WHERE key = 'pruned_below' \
-                     AND value::xid8 > pg_snapshot_xmin($1::text::pg_snapshot))";
+                     AND value::xid8 > pg_snapshot_xmin($1::text::pg_snapshot)) \
+        OR pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())";
 
 const NEWS: &str = "\
     SELECT DISTINCT kind, bean_id FROM cupping.change_log \
@@ -35,7 +38,10 @@ const NEWS: &str = "\
       AND kind <> 'threshold' \
     UNION ALL \
     SELECT 'pruned', NULL FROM cupping.state \
-    WHERE key = 'pruned_below' AND value::xid8 > pg_snapshot_xmin($1::text::pg_snapshot)";
+    WHERE key = 'pruned_below' AND value::xid8 > pg_snapshot_xmin($1::text::pg_snapshot) \
+    UNION ALL \
+    SELECT 'pruned', NULL \
+    WHERE pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())";
 
 impl PostgresStore {
     pub(super) async fn changes_since(&self, since: &LogMark) -> Result<Changes, StoreError> {

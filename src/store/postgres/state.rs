@@ -49,13 +49,17 @@ const PRUNE: &str = "\
 /// Rows pruned in one transaction, at most.
 const PRUNED_AT_ONCE: i64 = 10_000;
 
-/// Forgets everything that was logged: the transaction ids are another cluster's. Marks taken
-/// before now are told to reload.
+/// Forgets everything that was logged, and how far it was pruned: the transaction ids are another
+/// cluster's. Marks taken before now are told to reload, by an epoch: unlike a pruning mark it
+/// does not tell later ones so too for as long as an older transaction runs.
 const FORGET_LOG: &str = "\
-    WITH emptied AS (DELETE FROM cupping.change_log) \
-    INSERT INTO cupping.state (key, value) \
-    VALUES ('pruned_below', pg_snapshot_xmax(pg_current_snapshot())::text) \
-    ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value";
+    WITH emptied AS (DELETE FROM cupping.change_log), \
+         unpruned AS (DELETE FROM cupping.state WHERE key = 'pruned_below') \
+    INSERT INTO cupping.change_log (kind) VALUES ('epoch')";
+
+/// Taken before our state is emptied. Writers lock its rows by source, under their sources' keys;
+/// emptying it row by row, in another order, could deadlock with them.
+const LOCK_STATE: &str = "LOCK TABLE cupping.source_state IN SHARE ROW EXCLUSIVE MODE";
 
 impl PostgresStore {
     pub(super) async fn check_state(&self, fingerprint: &str) -> Result<StateCheck, StoreError> {
@@ -162,6 +166,7 @@ async fn open(
         tx.execute(sqlx::query(FORGET_LOG)).await?;
     }
     if check != StateCheck::Fresh {
+        tx.execute(sqlx::query(LOCK_STATE)).await?;
         tx.execute(sqlx::query("DELETE FROM cupping.source_state")).await?;
         tx.execute(sqlx::query("DELETE FROM cupping.note")).await?;
     }

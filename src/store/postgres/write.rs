@@ -10,10 +10,11 @@ use super::PostgresStore;
 use super::threshold::{self, Threshold};
 use super::triggers::GRAPH;
 use crate::domain::ranking::{SimilarList, stored_score};
-use crate::store::batch::{Planned, committed, planned, tickets};
+use crate::store::batch::{Planned, committed, planned, tickets, unsettled};
 use crate::store::rows::{StoredRow, lists};
 use crate::store::statements::Statements;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
+use crate::txn::ticket::Ticket;
 use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
 use std::collections::{HashMap, HashSet};
@@ -51,15 +52,15 @@ struct Plan {
 impl PostgresStore {
     pub(super) async fn write_batch(&self, batch: WriteBatch) -> Result<WriteReport, StoreError> {
         if batch.items.is_empty() {
-            return Ok(WriteReport { outcomes: Vec::new() });
+            return Ok(WriteReport::default());
         }
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
-        let outcomes = self
+        let report = self
             .transactor
             .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
             .await?;
-        Ok(WriteReport { outcomes })
+        Ok(report)
     }
 
     fn plan(&self, batch: WriteBatch) -> Result<Plan, StoreError> {
@@ -77,7 +78,7 @@ impl PostgresStore {
 }
 
 impl Plan {
-    async fn run(&self, tx: &mut Tx<Postgres>) -> Result<Vec<WriteOutcome>, BodyError> {
+    async fn run(&self, tx: &mut Tx<Postgres>) -> Result<WriteReport, BodyError> {
         if self.guarded {
             tx.gate_shared(GRAPH).await?;
         }
@@ -87,15 +88,16 @@ impl Plan {
             self.leave_out_missing(tx, &mut outdated).await?;
         }
         if outdated.len() == self.sources.len() {
-            return Ok(vec![WriteOutcome::Outdated; self.items.len()]);
+            let outcomes = vec![WriteOutcome::Outdated; self.items.len()];
+            return Ok(WriteReport { outcomes, void: Vec::new() });
         }
         let stored = self.stored(tx).await?;
         let outcomes: Vec<WriteOutcome> =
             self.items.iter().map(|item| item.outcome(&outdated, &stored)).collect();
         self.replace(tx, &outcomes).await?;
         self.record_thresholds(tx, &outdated).await?;
-        self.execute_tickets(tx, &outdated).await?;
-        Ok(outcomes)
+        let void = self.execute_tickets(tx, &outdated).await?;
+        Ok(WriteReport { outcomes, void })
     }
 
     async fn outdated(&self, tx: &mut Tx<Postgres>) -> Result<HashSet<String>, BodyError> {
@@ -199,17 +201,21 @@ impl Plan {
         threshold::forget(tx, gone).await
     }
 
-    /// The settlements of committed sources, those alike in one statement.
+    /// The settlements of committed sources, those alike in one statement; answers those that were
+    /// void.
     async fn execute_tickets(
         &self,
         tx: &mut Tx<Postgres>,
         outdated: &HashSet<String>,
-    ) -> Result<(), BodyError> {
+    ) -> Result<Vec<Ticket>, BodyError> {
+        let mut void = Vec::new();
         for ticket in tickets(&self.items, outdated) {
-            let query = sqlx::query(AssertSqlSafe(ticket.statement));
-            tx.execute(query.bind(ticket.ids).bind(ticket.claim.to_string())).await?;
+            let query = sqlx::query(AssertSqlSafe(Arc::clone(&ticket.statement)));
+            let query = query.bind(ticket.ids.clone()).bind(ticket.claim.to_string());
+            let rows: Vec<(i64,)> = tx.fetch_all_as(query).await?;
+            void.extend(unsettled(&self.items, outdated, &ticket, rows));
         }
-        Ok(())
+        Ok(void)
     }
 }
 

@@ -8,10 +8,11 @@
 use super::changes::{PRUNED_TO, number, one};
 use super::{SqliteStore, json_array};
 use crate::domain::ranking::SimilarList;
-use crate::store::batch::{Planned, committed, planned, tickets};
+use crate::store::batch::{Planned, committed, planned, tickets, unsettled};
 use crate::store::rows::{StoredRow, lists};
 use crate::store::statements::Statements;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
+use crate::txn::ticket::Ticket;
 use crate::txn::{BodyError, Tx, work};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Sqlite};
@@ -67,11 +68,11 @@ struct Plan {
 impl SqliteStore {
     pub(super) async fn write_batch(&self, batch: WriteBatch) -> Result<WriteReport, StoreError> {
         if batch.items.is_empty() {
-            return Ok(WriteReport { outcomes: Vec::new() });
+            return Ok(WriteReport::default());
         }
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
-        let outcomes = self
+        let report = self
             .writer
             .run(
                 "write_similarities",
@@ -79,7 +80,7 @@ impl SqliteStore {
                 work!([plan] => |tx: Sqlite| { plan.run(tx).await }),
             )
             .await?;
-        Ok(WriteReport { outcomes })
+        Ok(report)
     }
 
     fn plan(&self, batch: WriteBatch) -> Result<Plan, StoreError> {
@@ -94,18 +95,19 @@ impl SqliteStore {
 }
 
 impl Plan {
-    async fn run(&self, tx: &mut Tx<Sqlite>) -> Result<Vec<WriteOutcome>, BodyError> {
+    async fn run(&self, tx: &mut Tx<Sqlite>) -> Result<WriteReport, BodyError> {
         let outdated = self.outdated(tx).await?;
         if self.items.iter().all(|item| outdated.contains(&item.source)) {
-            return Ok(vec![WriteOutcome::Outdated; self.items.len()]);
+            let outcomes = vec![WriteOutcome::Outdated; self.items.len()];
+            return Ok(WriteReport { outcomes, void: Vec::new() });
         }
         let stored = self.stored(tx).await?;
         let outcomes: Vec<WriteOutcome> =
             self.items.iter().map(|item| item.outcome(&outdated, &stored)).collect();
         self.replace(tx, &outcomes).await?;
         self.record_thresholds(tx, &outdated).await?;
-        self.execute_tickets(tx, &outdated).await?;
-        Ok(outcomes)
+        let void = self.execute_tickets(tx, &outdated).await?;
+        Ok(WriteReport { outcomes, void })
     }
 
     async fn outdated(&self, tx: &mut Tx<Sqlite>) -> Result<HashSet<String>, BodyError> {
@@ -193,17 +195,20 @@ impl Plan {
         Ok(())
     }
 
-    /// The settlements of committed sources, those alike in one statement.
+    /// The settlements of committed sources, those alike in one statement; answers those that were
+    /// void.
     async fn execute_tickets(
         &self,
         tx: &mut Tx<Sqlite>,
         outdated: &HashSet<String>,
-    ) -> Result<(), BodyError> {
+    ) -> Result<Vec<Ticket>, BodyError> {
+        let mut void = Vec::new();
         for ticket in tickets(&self.items, outdated) {
-            let query = sqlx::query(AssertSqlSafe(ticket.statement));
-            tx.execute(query.bind(json!(ticket.ids).to_string()).bind(ticket.claim.to_string()))
-                .await?;
+            let query = sqlx::query(AssertSqlSafe(Arc::clone(&ticket.statement)));
+            let query = query.bind(json!(ticket.ids).to_string()).bind(ticket.claim.to_string());
+            let rows: Vec<(i64,)> = tx.fetch_all_as(query).await?;
+            void.extend(unsettled(&self.items, outdated, &ticket, rows));
         }
-        Ok(())
+        Ok(void)
     }
 }

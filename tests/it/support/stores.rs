@@ -94,26 +94,35 @@ impl TestStore {
                  (id, lane, body, published_at, available_at, claim, claimed_until) \
                  VALUES ({id}, 'live', x'', 0, 0, 'mine', 1)",
                 "DELETE FROM cupping_queue_message \
-                 WHERE id IN (SELECT value FROM json_each(?1)) AND claim = ?2",
+                 WHERE id IN (SELECT value FROM json_each(?1)) AND claim = ?2 RETURNING id",
             ),
             Raw::Postgres(..) => (
                 "INSERT INTO cupping.queue_message \
                  (id, lane, body, published_at, claim, claimed_until) \
                  OVERRIDING SYSTEM VALUE VALUES ({id}, 'live', '', now(), 'mine', now())",
-                "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2",
+                "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2 RETURNING id",
             ),
         };
         self.sql(insert.replace("{id}", &id.to_string())).await;
         Ticket { statement: statement.into(), ids: vec![id], claim: "mine".into() }
     }
 
+    /// Another worker takes a message, whose claim had run out.
+    pub async fn take_message(&self, id: i64) {
+        let table = self.queue_table();
+        self.sql(format!("UPDATE {table} SET claim = 'another' WHERE id = {id}")).await;
+    }
+
     /// Messages in the queue's table.
     pub async fn messages(&self) -> i64 {
-        let table = match &self.raw {
+        self.number(&format!("SELECT count(*) FROM {}", self.queue_table())).await
+    }
+
+    fn queue_table(&self) -> &'static str {
+        match &self.raw {
             Raw::Sqlite(..) => "cupping_queue_message",
             Raw::Postgres(..) => "cupping.queue_message",
-        };
-        self.number(&format!("SELECT count(*) FROM {table}")).await
+        }
     }
 }
 

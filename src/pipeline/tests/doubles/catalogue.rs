@@ -79,7 +79,7 @@ impl SimilarityStore for TestStore {
         let mut lists = self.lists.lock().expect("no panic inside");
         let outcomes = vec![WriteOutcome::Unchanged; batch.items.len()];
         lists.extend(batch.items.into_iter().map(|item| (item.source, item.list)));
-        Ok(WriteReport { outcomes })
+        Ok(WriteReport { outcomes, void: Vec::new() })
     }
     async fn list(&self, _: &BeanId) -> Result<SimilarList, StoreError> {
         Ok(Vec::new())

@@ -67,7 +67,7 @@ pub(super) const EXPIRE: &str = "
 pub(super) const ACK: &str = "DELETE FROM cupping.queue_message WHERE id = $1 AND claim = $2";
 
 pub(super) const TICKET: &str =
-    "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2";
+    "DELETE FROM cupping.queue_message WHERE id = ANY($1) AND claim = $2 RETURNING id";
 
 pub(super) const RETRY: &str = "
     UPDATE cupping.queue_message SET claim = NULL, claimed_until = NULL, crash_count = 0,

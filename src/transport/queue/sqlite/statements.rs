@@ -52,7 +52,7 @@ pub(super) const RELEASE_EXPIRED: &str = "
 pub(super) const ACK: &str = "DELETE FROM cupping_queue_message WHERE id = ?1 AND claim = ?2";
 
 pub(super) const TICKET: &str = "DELETE FROM cupping_queue_message
-    WHERE id IN (SELECT value FROM json_each(?1)) AND claim = ?2";
+    WHERE id IN (SELECT value FROM json_each(?1)) AND claim = ?2 RETURNING id";
 
 pub(super) const RETRY: &str = "
     UPDATE cupping_queue_message SET claim = NULL, claimed_until = NULL, crash_count = 0,
