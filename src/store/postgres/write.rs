@@ -18,6 +18,7 @@ use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Namespace of the source keys: all workers, of every release, must agree on it.
 pub const SOURCE_KEYS: &str = "cupping.source";
@@ -71,11 +72,13 @@ impl PostgresStore {
         if batch.items.is_empty() {
             return Ok(WriteReport { outcomes: Vec::new() });
         }
+        let span = batch.span();
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
         let outcomes = self
             .transactor
             .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
+            .instrument(span)
             .await?;
         Ok(WriteReport { outcomes })
     }

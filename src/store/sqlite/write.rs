@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Sqlite};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Sources whose bean changed after the mark, or all of them when a taxonomy did.
 const OUTDATED: &str = "\
@@ -77,6 +78,7 @@ impl SqliteStore {
         if batch.items.is_empty() {
             return Ok(WriteReport { outcomes: Vec::new() });
         }
+        let span = batch.span();
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
         let outcomes = self
@@ -86,6 +88,7 @@ impl SqliteStore {
                 options,
                 work!([plan] => |tx: Sqlite| { plan.run(tx).await }),
             )
+            .instrument(span)
             .await?;
         Ok(WriteReport { outcomes })
     }
