@@ -1,8 +1,9 @@
 //! RabbitMQ: what is settled is settled for good when the transport was closed, whatever becomes
 //! of the connections at that moment.
 
-use crate::support::amqp::{PATIENCE, next, outgoing, proxied};
+use crate::support::amqp::{Broker, PATIENCE, ladder, next, outgoing, proxied};
 use crate::support::eventually;
+use crate::support::proxy::Proxy;
 use cupping::transport::amqp::AmqpTransport;
 use cupping::transport::settlement::Settled;
 use cupping::transport::{Delivery, Lane, Source, Transport};
@@ -13,24 +14,32 @@ use tokio_util::sync::CancellationToken;
 const ROUNDS: usize = 8;
 const MESSAGES: usize = 200;
 
+/// A transport through a proxy, with time for a slow machine.
+async fn patient() -> (Broker, Proxy, AmqpTransport) {
+    let (mut broker, proxy, _) = proxied(1).await;
+    broker.config.confirm_timeout = PATIENCE;
+    let transport = broker.transport(ladder(2, 200), MESSAGES as u16);
+    (broker, proxy, transport)
+}
+
 async fn take_all(transport: &AmqpTransport) -> (Vec<Delivery>, Box<dyn Source>) {
     let many: Vec<_> = (0..MESSAGES).map(|n| outgoing(&n.to_string(), Lane::Live)).collect();
-    transport.publisher().publish(&many).await.unwrap();
+    transport.publisher().publish(&many).await.expect("the broker confirms in time");
     let stop = CancellationToken::new();
-    let mut source = transport.source(stop.clone()).await.unwrap();
+    let mut source = transport.source(stop.clone()).await.expect("consuming can start");
     let mut taken = Vec::new();
     while taken.len() < MESSAGES {
         taken.push(next(&mut source).await);
     }
     stop.cancel();
-    assert!(source.next().await.unwrap().is_none());
+    assert!(source.next().await.expect("stopping is no error").is_none());
     (taken, source)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acked_before_the_close_never_comes_again() {
     for round in 0..ROUNDS {
-        let (broker, proxy, transport) = proxied(MESSAGES as u16).await;
+        let (broker, proxy, transport) = patient().await;
         let (taken, source) = take_all(&transport).await;
         drop(source);
         let acks = taken.into_iter().map(|delivery| delivery.settlement.ack());
@@ -42,7 +51,7 @@ async fn what_was_acked_before_the_close_never_comes_again() {
         proxy.cut();
 
         proxy.open();
-        let heir = broker.transport(crate::support::amqp::ladder(2, 200), 10);
+        let heir = broker.transport(ladder(2, 200), 10);
         let mut source = heir.source(CancellationToken::new()).await.unwrap();
         let again = tokio::time::timeout(Duration::from_millis(300), source.next()).await;
         assert!(again.is_err(), "round {round}: a message came again: {again:?}");
@@ -51,7 +60,7 @@ async fn what_was_acked_before_the_close_never_comes_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_waits_for_settlements_under_way_and_for_those_that_were_dropped() {
-    let (broker, proxy, transport) = proxied(MESSAGES as u16).await;
+    let (broker, proxy, transport) = patient().await;
     let (mut taken, source) = take_all(&transport).await;
     drop(source);
     let late = taken.split_off(MESSAGES / 2);
@@ -76,7 +85,7 @@ async fn closing_waits_for_settlements_under_way_and_for_those_that_were_dropped
 
 #[tokio::test]
 async fn closing_waits_no_longer_than_the_grace() {
-    let (_broker, _proxy, transport) = proxied(MESSAGES as u16).await;
+    let (_broker, _proxy, transport) = patient().await;
     let (taken, _source) = take_all(&transport).await;
     let grace = Duration::from_millis(200);
     let closing = tokio::time::timeout(PATIENCE, transport.close(grace)).await;
