@@ -8,6 +8,7 @@ mod accept_failures;
 mod accept_lists;
 mod accept_outages;
 mod accept_scale;
+mod accept_signals;
 mod admin_server;
 mod amqp_closing;
 mod amqp_outage;
