@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod lanes;
 mod latency;
+mod limits;
 mod messages;
 mod progress;
 mod receiver;
@@ -47,6 +48,7 @@ mod supervisor;
 mod writer;
 
 pub use freshness::Freshener;
+pub use limits::PipelineLimits;
 pub use progress::{PipelineHandle, PipelineReadiness, RunSummary};
 
 use dispatcher::Dispatcher;

@@ -8,6 +8,7 @@ use crate::domain::ranking::SimilarList;
 use crate::index::BeanChange;
 use crate::txn::ticket::Ticket;
 use async_trait::async_trait;
+use std::fmt;
 use std::time::Duration;
 
 mod batch;
@@ -122,6 +123,31 @@ pub struct WriteBatch {
     pub items: Vec<WriteItem>,
     /// The mark of the snapshot that the lists were computed from.
     pub computed_at: LogMark,
+}
+
+/// Beans that the span of a batch names, at most.
+const NAMED_BEANS: usize = 8;
+
+impl WriteBatch {
+    /// The span of its transaction: a deadlock, a retry or a defeat in it is logged with the beans
+    /// it struck. An error's span, so that it is there however little is logged.
+    pub(crate) fn span(&self) -> tracing::Span {
+        let (ids, count) = (Named(&self.items), self.items.len());
+        tracing::error_span!("write", bean.ids = %ids, bean.count = count)
+    }
+}
+
+/// The first ids of a batch.
+struct Named<'a>(&'a [WriteItem]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, item) in self.0.iter().take(NAMED_BEANS).enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{}", item.source.as_str())?;
+        }
+        if self.0.len() > NAMED_BEANS { f.write_str(",…") } else { Ok(()) }
+    }
 }
 
 /// What became of one source.

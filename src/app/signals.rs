@@ -4,6 +4,7 @@
 //! Never does: the draining.
 
 use super::AppError;
+use crate::telemetry::logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ pub fn listen(
             };
             if stop.is_cancelled() {
                 tracing::warn!(signal = name, "second signal: stopping now");
+                logging::finish();
                 std::process::exit(1);
             }
             tracing::info!(signal = name, "stopping: what runs is finished first");

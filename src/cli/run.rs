@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "SIGTERM or Ctrl-C drains and ends with 0; a second signal stops now.\n\
-    SIGHUP reads the log level again. Numbers are served on admin.listen: /metrics, /readyz.")]
+    SIGHUP reads log.level and pipeline.concurrency, .batch and .workers again.\n\
+    Numbers are served on admin.listen: /metrics, /readyz.")]
 pub(crate) struct RunArgs {
     /// Drain and end with 0 after this many messages.
     #[arg(long, value_name = "N")]
@@ -48,8 +49,9 @@ async fn serve(session: &Session, limits: RunLimits) -> anyhow::Result<RunSummar
         tracing::info!(address = %admin.address, "admin server listening");
         server = Some((admin.handle(), tokio::spawn(admin.server)));
     }
+    let reread = session.reread(handle.clone());
     let options = Options { limits, handle, numbers };
-    let result = service::run(&session.config, options, session.reread()).await;
+    let result = service::run(&session.config, options, reread).await;
     if let Some((handle, served)) = server {
         handle.stop(true).await;
         if !matches!(served.await, Ok(Ok(()))) {

@@ -5,6 +5,7 @@
 use super::{Global, LogFormatArg, Output};
 use crate::app::runtime;
 use crate::config::{Config, Loaded, LogFormat, Origin, Sources};
+use crate::pipeline::{PipelineHandle, PipelineLimits};
 use crate::telemetry::logging::{self, Form, LogHandle, LogSettings};
 use crate::telemetry::metrics::MetricsHandle;
 use anyhow::Context;
@@ -82,16 +83,36 @@ impl Session {
         })
     }
 
-    /// Reads the settings again, as at the start of a service.
-    pub(super) fn reread(&self) -> impl FnMut() + Send + 'static {
+    /// Reads the settings again, as at the start of a service, and applies those that may change
+    /// while it runs: the log level and the limits of the pipeline. If they cannot be read, or do
+    /// not make sense, all stays as it was.
+    pub(super) fn reread(&self, pipeline: PipelineHandle) -> impl FnMut() + Send + 'static {
         let sources = self.sources.clone();
         let log = Arc::clone(&self.log);
-        move || match read(&sources, Chatter::Service) {
-            Ok(config) => match log.set_filter(&config.log.level) {
-                Ok(()) => tracing::info!(log.level = config.log.level, "settings read again"),
-                Err(error) => tracing::warn!(%error, "log level not changed"),
-            },
-            Err(error) => tracing::warn!(%error, "settings not read again; the old ones stay"),
+        let mut level = self.config.log.level.clone();
+        let mut limits = PipelineLimits::from(&self.config.pipeline);
+        move || {
+            let config = match read(&sources, Chatter::Service) {
+                Ok(config) => config,
+                Err(error) => {
+                    tracing::warn!(%error, "settings not read again; the old ones stay");
+                    return;
+                }
+            };
+            if let Err(error) = log.set_filter(&config.log.level) {
+                tracing::warn!(%error, "settings not read again; the old ones stay");
+                return;
+            }
+            tracing::info!("settings read again");
+            let was = std::mem::replace(&mut level, config.log.level);
+            if was != level {
+                tracing::info!(log.level = level, was, "log level changed");
+            }
+            let was = std::mem::replace(&mut limits, PipelineLimits::from(&config.pipeline));
+            if was != limits {
+                pipeline.set_limits(limits);
+                tell(was, limits);
+            }
         }
     }
 
@@ -101,6 +122,19 @@ impl Session {
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
         runtime::block_on(work)?
+    }
+}
+
+/// Logs each limit that changed.
+fn tell(was: PipelineLimits, now: PipelineLimits) {
+    for (setting, was, now) in [
+        ("pipeline.concurrency", was.concurrency, now.concurrency),
+        ("pipeline.batch", was.batch, now.batch),
+        ("pipeline.workers", was.workers, now.workers),
+    ] {
+        if was != now {
+            tracing::info!(setting, was, now, "limit changed");
+        }
     }
 }
 

@@ -84,8 +84,8 @@ impl Layer {
         match toml::from_str::<Dict>(&text) {
             Ok(table) => self.table(&table, &mut Vec::new(), &origin, known),
             Err(error) => {
-                let error = error.to_string();
-                self.problem("", &origin, format!("is not TOML: {}", error.trim_end()));
+                let message = format!("is not TOML: {}{}", place(&text, &error), error.message());
+                self.problem("", &origin, message);
             }
         }
     }
@@ -177,6 +177,16 @@ impl Layer {
         };
         self.text(path, text, origin, known);
     }
+}
+
+/// Where an error is. The line itself is not shown: it may hold a password.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return String::new();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: ")
 }
 
 /// The environment variable of a setting.

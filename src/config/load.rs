@@ -181,7 +181,9 @@ fn check(leaf: &Leaf) -> Vec<ConfigProblem> {
         Err(_) if schema::SECRETS.contains(&key.as_str()) => {
             vec![problem(key, "is not text".into())]
         }
-        Err(errors) => errors.into_iter().map(|e| problem(key.clone(), say(&e))).collect(),
+        Err(errors) => {
+            errors.into_iter().map(|e| problem(key.clone(), say_of(&leaf.value, &e))).collect()
+        }
     }
 }
 
@@ -200,6 +202,19 @@ fn check_dimension(value: &Value) -> Vec<(String, String)> {
     match value.deserialize::<DimensionConfig>() {
         Ok(_) => Vec::new(),
         Err(errors) => errors.into_iter().map(|e| (e.path.join("."), say(&e))).collect(),
+    }
+}
+
+/// What was found and what is allowed, where the error itself may not tell what was found.
+fn say_of(value: &Value, error: &figment::Error) -> String {
+    let shown = serde_json::to_string(value).unwrap_or_default();
+    let said = say(error);
+    match (&error.kind, value) {
+        (Kind::Message(_), Value::Dict(..) | Value::Array(..)) => said,
+        (Kind::Message(_), _) if !said.contains(shown.trim_matches('"')) => {
+            format!("{shown} {said}")
+        }
+        _ => said,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Decides: nothing beyond the schedule. Never does: score, write or settle; it only says which
 //! deliveries are handed back.
 
+use super::limits::PipelineLimits;
 use super::messages::{Arrived, Decided, Fate, Held, Run, ScoringTask, Settling};
 use super::progress::count;
 use super::schedule::{Arrival, Bounds, Schedule};
@@ -35,13 +36,7 @@ impl Dispatcher {
         settler: Arc<Slot<Decided>>,
         obituary: Obituary,
     ) -> Self {
-        let pipeline = &shared.settings.pipeline;
-        let bounds = Bounds {
-            concurrency: pipeline.concurrency.get(),
-            batch: pipeline.batch.get(),
-            workers: pipeline.workers.get(),
-        };
-        let schedule = Schedule::new(bounds, shared.desk.running());
+        let schedule = Schedule::new(bounds(shared.limits()), shared.desk.running());
         Self { shared, scorer, settler, schedule, _obituary: obituary }
     }
 
@@ -70,6 +65,7 @@ impl Dispatcher {
                 events::rerun(reason);
             }
         }
+        self.schedule.rebind(bounds(self.shared.limits()));
         self.schedule.suspend(!self.shared.gate.is_open());
         if *self.shared.phase.borrow() == Phase::Draining {
             let waiting = self.schedule.clear();
@@ -122,8 +118,16 @@ impl Dispatcher {
         let in_flight = self.schedule.in_flight();
         counters.in_flight.store(in_flight, Relaxed);
         counters.waiting.store(self.schedule.waiting(), Relaxed);
-        events::in_flight(in_flight, self.shared.settings.pipeline.concurrency.get());
+        events::in_flight(in_flight, self.shared.limits().concurrency.get());
         self.shared.idle.send_replace(self.schedule.idle());
+    }
+}
+
+fn bounds(limits: PipelineLimits) -> Bounds {
+    Bounds {
+        concurrency: limits.concurrency.get(),
+        batch: limits.batch.get(),
+        workers: limits.workers.get(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The live numbers of a run, and whether it is ready: read by the demo, the admin server and the
-//! summary.
+//! summary; and the way to adjust its limits.
 //!
 //! Decides: what counts as ready. Never does: log, or emit metrics (see `telemetry::events`).
 
 use super::latency::Latencies;
+use super::limits::{Limits, PipelineLimits};
 use crate::transport::Transport;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -92,10 +93,12 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// Looks into a running pipeline. Make one, give a clone to [`super::run_with`], keep the other.
+/// Looks into a running pipeline, and adjusts its limits. Make one, give a clone to
+/// [`super::run_with`], keep the other.
 #[derive(Clone, Default)]
 pub struct PipelineHandle {
     pub(crate) counters: Arc<Counters>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl PipelineHandle {
@@ -125,6 +128,11 @@ impl PipelineHandle {
             latency_p99: c.latencies.quantile(0.99),
             duration: c.started.get().map_or(Duration::ZERO, Instant::elapsed),
         }
+    }
+
+    /// Changes how much may be under way at once, from now on.
+    pub fn set_limits(&self, limits: PipelineLimits) {
+        self.limits.change(limits);
     }
 
     /// Beans started and not yet settled.

@@ -250,6 +250,11 @@ impl<D> Schedule<D> {
         self.running.len() == 1 && self.running.values().all(|running| running.suspect)
     }
 
+    /// Other bounds hold from now on; what runs beyond them may finish.
+    pub(crate) fn rebind(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Stops or allows starting.
     pub(crate) fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;

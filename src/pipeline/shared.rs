@@ -6,6 +6,7 @@
 use super::desk::Desk;
 use super::freshness::{Fresh, Freshener};
 use super::gate::Gate;
+use super::limits::PipelineLimits;
 use super::progress::{Counters, PipelineHandle};
 use super::scoring::{Scorers, panic_text};
 use super::stage::Bell;
@@ -74,6 +75,7 @@ impl Shared {
     ) -> Result<Arc<Self>, PipelineError> {
         let PipelineParts { store, transport, index, settings } = parts;
         let bell = Bell::default();
+        handle.limits.wake(bell.clone());
         let catalogue = Arc::clone(&store);
         let freshener =
             Freshener::new(catalogue, index).configured(settings.refresh, settings.reload_interval);
@@ -101,6 +103,11 @@ impl Shared {
             transport,
             settings,
         }))
+    }
+
+    /// How much may be under way now.
+    pub(crate) fn limits(&self) -> PipelineLimits {
+        self.handle.limits.now(&self.settings.pipeline)
     }
 
     /// The live numbers.

@@ -5,7 +5,7 @@
 
 use super::metrics::DroppedLines;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
@@ -61,7 +61,20 @@ pub enum LogError {
 pub struct LogHandle {
     filter: reload::Handle<EnvFilter, Registry>,
     dropped: ErrorCounter,
-    _writer: WorkerGuard,
+}
+
+/// The writer of the process's logger: one a process, as the logger is.
+static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Writes out what waits; nothing is written after. For an end that runs no destructors.
+pub fn finish() {
+    drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+impl Drop for LogHandle {
+    fn drop(&mut self) {
+        finish();
+    }
 }
 
 impl std::fmt::Debug for LogHandle {
@@ -103,7 +116,8 @@ pub fn init(settings: &LogSettings) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
     let lines = lines(pretty, settings.colour && terminal, writer);
     Registry::default().with(filter).with(lines).try_init()?;
-    Ok(LogHandle { filter: handle, dropped, _writer: guard })
+    *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    Ok(LogHandle { filter: handle, dropped })
 }
 
 type Lines<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -135,7 +149,6 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);

@@ -2,8 +2,8 @@
 //! confirmed publishing.
 //!
 //! Decides: that consuming and publishing have a connection each, both rebuilt from nothing on any
-//! error. Never does: recover a channel in place, count attempts in the broker's headers, or
-//! treat an unroutable message as sent.
+//! error, and closed behind the last settlement. Never does: recover a channel in place, count
+//! attempts in the broker's headers, or treat an unroutable message as sent.
 
 use self::connection::Endpoint;
 use self::consumer::AmqpSource;
@@ -19,11 +19,13 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod connection;
 mod consumer;
 mod fairness;
+mod line;
 mod link;
 mod message;
 mod names;
@@ -103,7 +105,14 @@ impl Transport for AmqpTransport {
     }
 
     async fn close(&self, grace: Duration) {
-        self.desk.link.close(grace).await;
+        let deadline = Instant::now() + grace;
+        if tokio::time::timeout_at(deadline, self.seats.closed()).await.is_err() {
+            tracing::warn!(
+                "not every message was settled in time; the broker delivers the others again"
+            );
+        }
+        // Settlements publish; so this one is last.
+        self.desk.link.close(deadline.saturating_duration_since(Instant::now())).await;
     }
 }
 

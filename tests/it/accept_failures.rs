@@ -175,6 +175,18 @@ async fn forced_deadlocks_are_retried_and_counted_exactly() {
     assert_eq!(deadlocks, 2.0);
     assert_eq!(transaction_retries(&worker), 2.0);
     assert_eq!(world.deadlocks().await, 2, "the server counted the same");
+    for event in ["deadlock", "transaction retried"] {
+        assert_eq!(events_naming(&worker.log(), event, &bean), 2, "{event}: {}", worker.log());
+    }
+}
+
+/// How often an event was logged inside a write of this bean.
+fn events_naming(log: &str, event: &str, bean: &str) -> usize {
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|line| line["message"] == event && line["span"]["bean.ids"] == bean)
+        .inspect(|line| assert_eq!(line["span"]["bean.count"], 1, "{line}"))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +212,7 @@ async fn deadlocks_until_exhausted_climb_the_ladder_and_fail_with_an_error_log()
     assert_eq!(transaction_retries(&worker), 2.0, "one retry in each of two attempts");
     let log = worker.log();
     assert!(log.lines().any(|l| l.contains("ERROR") && l.contains("retries exhausted")), "{log}");
+    assert_eq!(events_naming(&log, "retries exhausted", &bean), 2, "{log}");
 }
 
 fn transaction_retries(worker: &crate::support::world::Worker) -> f64 {

@@ -1,6 +1,6 @@
 //! RabbitMQ: connections that break. A proxy of our own breaks them, so that no other test does.
 
-use crate::support::amqp::{Broker, PATIENCE, ladder, next, outgoing};
+use crate::support::amqp::{Broker, PATIENCE, ladder, next, outgoing, proxied};
 use crate::support::eventually;
 use crate::support::proxy::Proxy;
 use cupping::transport::amqp::AmqpTransport;
@@ -10,23 +10,6 @@ use lapin::options::QueueDeleteOptions;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
-
-/// Host and port of an AMQP address.
-fn target(url: &str) -> String {
-    let url = url::Url::parse(url).expect("the address of the test broker is one");
-    format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(5672))
-}
-
-/// A transport that reaches the broker only through a proxy.
-async fn proxied(prefetch: u16) -> (Broker, Proxy, AmqpTransport) {
-    let ladder = ladder(2, 200);
-    let mut broker = Broker::new(&ladder);
-    let proxy = Proxy::start(&target(&broker.url)).await;
-    broker.url = broker.url.replace(&target(&broker.url), &proxy.address.to_string());
-    broker.config.confirm_timeout = Duration::from_millis(1500);
-    let transport = broker.transport(ladder, prefetch);
-    (broker, proxy, transport)
-}
 
 async fn source(transport: &AmqpTransport) -> (Box<dyn Source>, CancellationToken) {
     let stop = CancellationToken::new();
@@ -196,4 +179,67 @@ async fn the_publishing_connection_heals_without_traffic_and_stays_closed_once_c
     transport.close(PATIENCE).await;
     let error = publisher.publish(&[outgoing("2", Lane::Live)]).await.unwrap_err();
     assert!(matches!(error, TransportError::Unreachable { .. }), "{error:?}");
+}
+
+/// A frame of the protocol: `connection.blocked` (10, 60) with its reason, or `unblocked` (10, 61).
+fn frame(method: u16, reason: Option<&str>) -> Vec<u8> {
+    let mut payload = Vec::from([0, 10]);
+    payload.extend(method.to_be_bytes());
+    if let Some(reason) = reason {
+        payload.push(u8::try_from(reason.len()).expect("a short reason"));
+        payload.extend(reason.bytes());
+    }
+    let size = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+    [&[1, 0, 0][..], &size, &payload, &[0xCE]].concat()
+}
+
+/// A broker short of memory blocks the connections that publish, and only those.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_broker_fails_publishing_in_time_and_keeps_what_could_not_be_retried() {
+    let (_broker, proxy, transport) = short_of_time().await;
+    let publisher = transport.publisher();
+    eventually("the connection stands", PATIENCE, || async { transport.depth().await.is_ok() })
+        .await;
+    publisher.publish(&[outgoing("1", Lane::Live)]).await.unwrap();
+    let publishing = proxy.accepted();
+    let (mut source, stop) = source(&transport).await;
+    let delivery = next(&mut source).await;
+    assert!(transport.connected());
+
+    proxy.say(publishing, frame(60, Some("low on memory")));
+    eventually("readiness tells of it", PATIENCE, || async { !transport.connected() }).await;
+    let second = [outgoing("2", Lane::Live)];
+    let blocked = publisher.publish(&second);
+    let error = tokio::time::timeout(PATIENCE, blocked).await.expect("no hanging").unwrap_err();
+    assert!(error.to_string().contains("low on memory"), "{error}");
+    let retry = delivery.settlement.retry(1, Duration::from_millis(200), failure());
+    let error = tokio::time::timeout(PATIENCE, retry).await.expect("no hanging").unwrap_err();
+    assert!(error.to_string().contains("low on memory"), "{error}");
+    let paused = tokio::time::timeout(Duration::from_millis(300), source.next()).await;
+    assert!(paused.is_err(), "nothing is taken that could not be retried: {paused:?}");
+
+    proxy.say(publishing, frame(61, None));
+    let again = next(&mut source).await;
+    assert_eq!((bean(&again), again.attempt), (r#"{"coffeeBeanId":"1"}"#.to_owned(), 1));
+    let delay = Duration::from_millis(200);
+    assert_eq!(again.settlement.retry(1, delay, failure()).await.unwrap(), Settled::Done);
+    publisher.publish(&[outgoing("2", Lane::Live)]).await.unwrap();
+    next(&mut source).await.settlement.ack().await.unwrap();
+
+    proxy.say(publishing, frame(60, Some("low on disk")));
+    eventually("readiness tells of it", PATIENCE, || async { !transport.connected() }).await;
+    stop.cancel();
+    assert!(source.next().await.unwrap().is_none());
+    drop(source);
+    let closing = tokio::time::timeout(PATIENCE / 2, transport.close(PATIENCE)).await;
+    assert!(closing.is_ok(), "a blocked connection does not hold the end up");
+}
+
+/// As [`proxied`], with a short patience for connections.
+async fn short_of_time() -> (Broker, Proxy, AmqpTransport) {
+    let (mut broker, proxy, _) = proxied(4).await;
+    broker.config.connect_timeout = Duration::from_secs(3);
+    broker.config.confirm_timeout = PATIENCE;
+    let transport = broker.transport(ladder(2, 200), 4);
+    (broker, proxy, transport)
 }

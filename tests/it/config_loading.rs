@@ -111,8 +111,8 @@ fn every_problem_is_reported_at_once_with_its_origin_and_what_is_allowed() {
          mean CUPPING__RETRY__MAX_RETRIES?"
             .into(),
         "pipeline.batch (environment variable CUPPING__PIPELINE__BATCH): ".into(),
-        "admin.listen (environment variable CUPPING__ADMIN__LISTEN): is not allowed: give an \
-         address and a port"
+        "admin.listen (environment variable CUPPING__ADMIN__LISTEN): \"nowhere\" is not allowed: \
+         give an address and a port"
             .into(),
         "score.list_lenght (flag --set): there is no such setting; did you mean \
          `score.list_length`?"
@@ -123,6 +123,14 @@ fn every_problem_is_reported_at_once_with_its_origin_and_what_is_allowed() {
         assert!(text.contains(&expected), "{expected}\n--- is not in ---\n{text}");
     }
     assert_eq!(errors.0.len(), 12, "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_without_showing_its_secrets() {
+    let errors = load_file("[database]\nurl = \"postgres://u:hunter2@h/d\n").expect_err("refused");
+    let text = errors.to_string();
+    assert!(text.contains("is not TOML: line 2, column "), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]

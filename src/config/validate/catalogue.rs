@@ -32,12 +32,18 @@ pub(super) fn check(catalogue: &CatalogueConfig, findings: &mut Findings) {
             "catalogue.similarity.similar",
             "catalogue.similarity.score",
         ],
-        "source, similar and score must be three different columns",
+        format!(
+            "source ({:?}), similar ({:?}) and score ({:?}) must be three different columns",
+            similarity.source, similarity.similar, similarity.score
+        ),
     );
     findings.expect(
         catalogue.refresh == Refresh::Log || catalogue.reload_interval >= Duration::from_secs(1),
         &["catalogue.reload_interval", "catalogue.refresh"],
-        "is too short: the whole catalogue is read each time; give at least 1s",
+        format!(
+            "{} is too short: the whole catalogue is read each time; give at least 1s",
+            super::show(catalogue.reload_interval)
+        ),
     );
     findings.expect(
         !catalogue.dimensions.is_empty(),

@@ -19,6 +19,7 @@ use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Namespace of the source keys: all workers, of every release, must agree on it.
 pub const SOURCE_KEYS: &str = "cupping.source";
@@ -54,11 +55,13 @@ impl PostgresStore {
         if batch.items.is_empty() {
             return Ok(WriteReport::default());
         }
+        let span = batch.span();
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
         let report = self
             .transactor
             .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
+            .instrument(span)
             .await?;
         Ok(report)
     }

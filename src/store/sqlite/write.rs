@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Sqlite};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Sources whose bean changed after the mark, or all of them when a taxonomy did.
 const OUTDATED: &str = "\
@@ -70,6 +71,7 @@ impl SqliteStore {
         if batch.items.is_empty() {
             return Ok(WriteReport::default());
         }
+        let span = batch.span();
         let plan = Arc::new(self.plan(batch)?);
         let options = &self.settings.transaction;
         let report = self
@@ -79,6 +81,7 @@ impl SqliteStore {
                 options,
                 work!([plan] => |tx: Sqlite| { plan.run(tx).await }),
             )
+            .instrument(span)
             .await?;
         Ok(report)
     }

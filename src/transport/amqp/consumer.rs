@@ -9,17 +9,18 @@
 
 use super::connection::Failed;
 use super::fairness::Turns;
+use super::line::{Held, Line};
 use super::link::{Dialer, STEADY};
 use super::message::{Received, crash_count};
-use super::settle::{AmqpSettle, Desk, Held};
+use super::settle::{AmqpSettle, Desk};
 use super::status::Seat;
 use super::topology::short;
 use crate::telemetry::events;
 use crate::transport::codec::headers;
 use crate::transport::{Delivery, Lane, Settlement, Source, TransportError};
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt};
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use futures_util::Stream;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use std::pin::Pin;
@@ -32,8 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Both lanes, being consumed.
 struct Consuming {
-    connection: Arc<Connection>,
-    channel: Channel,
+    line: Arc<Line>,
     live: Consumer,
     bulk: Consumer,
     since: Instant,
@@ -100,7 +100,7 @@ impl AmqpSource {
         }
         self.turns.served(lane);
         let slot = self.slot.take().expect("acquired above");
-        let held = Held { _slot: slot, channel: consuming.channel.clone() };
+        let held = consuming.line.hold(slot);
         Ok(self.accept(lane, delivery, held))
     }
 
@@ -133,8 +133,8 @@ impl AmqpSource {
         }
     }
 
-    /// The connection is lost: build another. The old one goes with its channel; what was
-    /// delivered on it and not settled is delivered again.
+    /// The connection is lost: build another. What was delivered on the old one and not settled
+    /// is delivered again; where it still works, it is closed behind its last settlement.
     fn rebuild(&mut self, why: &str) {
         let since = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Consuming(consuming) => consuming.since,
@@ -158,19 +158,21 @@ impl AmqpSource {
     }
 
     fn begin_to_stop(&mut self) {
-        self.seat.vacate();
         self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Consuming(consuming) => {
                 let limit = self.dialer.endpoint.timeout;
+                let open = consuming.line.keep();
                 Phase::Stopping(Box::pin(async move {
                     if tokio::time::timeout(limit, consuming.stop()).await.is_err() {
                         tracing::debug!("no answer; the connection's end hands messages back");
                     }
+                    drop(open);
                 }))
             }
             Phase::Opening(_) | Phase::Ended => Phase::Ended,
             stopping @ Phase::Stopping(_) => stopping,
         };
+        self.seat.vacate();
     }
 }
 
@@ -200,7 +202,7 @@ impl Source for AmqpSource {
                     let Some(opened) = stop.run_until_cancelled(opening).await else { continue };
                     match opened {
                         Ok(consuming) => {
-                            self.seat.take(consuming.connection.clone());
+                            self.seat.take(consuming.line.clone());
                             self.phase = Phase::Consuming(Box::new(consuming));
                         }
                         Err(error) => {
@@ -249,23 +251,15 @@ impl Consuming {
     }
 
     /// Cancels both consumers and hands back what was sent ahead. The channel stays open for the
-    /// settlements still out, which hold it.
+    /// settlements still out, which hold the line.
     async fn stop(self: Box<Self>) {
-        let Self { connection, channel, live, bulk, .. } = *self;
-        for mut consumer in [live, bulk] {
-            let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            if let Err(error) = cancelled.await {
-                tracing::debug!(%error, "consumer was gone already");
+        let Self { line, live, bulk, .. } = *self;
+        for consumer in [live, bulk] {
+            if let Err(error) = line.cancel(consumer).await {
+                tracing::debug!(%error, "the broker takes messages back by itself");
                 return;
             }
-            let options = BasicNackOptions { requeue: true, multiple: false };
-            while let Some(Ok(delivery)) = consumer.next().await {
-                if let Err(error) = delivery.acker.nack(options).await {
-                    tracing::debug!(%error, "the broker takes it back by itself");
-                }
-            }
         }
-        drop(connection);
     }
 }
 
@@ -315,8 +309,7 @@ async fn open(dialer: &Dialer, prefetch: u16) -> Result<Consuming, TransportErro
     Ok(Consuming {
         live: consume(dialer, &channel, live).await?,
         bulk: consume(dialer, &channel, bulk).await?,
-        connection: Arc::new(connection),
-        channel,
+        line: Arc::new(Line::new(connection, channel, [live, bulk], endpoint.timeout)),
         since: Instant::now(),
     })
 }

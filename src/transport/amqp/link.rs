@@ -51,7 +51,7 @@ enum State {
     /// Ready.
     Up(Arc<Live>),
     /// Ready, but the broker is short of memory or disk and does not read what we publish.
-    Blocked(Arc<Live>, String),
+    Blocked(String),
     /// The broker refuses our settings, and never accepted them; tried again now and then.
     Refused(String),
 }
@@ -126,7 +126,7 @@ impl Link {
             Ok(ready) => ready,
             Err(_) => Err(self.dialer.endpoint.unreachable(match &*self.state.borrow() {
                 State::Down(Some(error)) => error.clone(),
-                State::Blocked(_, reason) => {
+                State::Blocked(reason) => {
                     format!("the broker takes no messages now ({reason}); free memory or disk")
                 }
                 _ => format!("no connection within {timeout:?}"),
@@ -254,7 +254,8 @@ impl Keeper {
 
     async fn close(&self) {
         let last = self.state.send_replace(State::Down(Some("the connection was closed".into())));
-        if let State::Up(live) | State::Blocked(live, _) = last
+        // A blocked connection sends nothing, not even its farewell: it is just dropped.
+        if let State::Up(live) = last
             && let Err(error) = live.connection.close(200, "done".into()).await
         {
             tracing::debug!(%error, "publishing connection was closed already");
@@ -318,7 +319,7 @@ impl Keeper {
             match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     events::paused("broker", &reason);
-                    self.state.send_replace(State::Blocked(live.clone(), reason));
+                    self.state.send_replace(State::Blocked(reason));
                 }
                 Some(Event::ConnectionUnblocked) => {
                     self.state.send_replace(State::Up(live.clone()));

@@ -5,6 +5,7 @@
 //! back. Never does: settle on another connection than the one that delivered; the
 //! acknowledger of a lost connection answers "lost" by itself.
 
+use super::line::Held;
 use super::link::Link;
 use super::message::Received;
 use super::names::Names;
@@ -14,12 +15,11 @@ use crate::transport::settlement::{Settle, Settled};
 use crate::transport::{Failure, Headers, Lane, TransportError};
 use crate::txn::ticket::Ticket;
 use async_trait::async_trait;
+use lapin::Acker;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
-use lapin::{Acker, Channel};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a settlement waits for an answer before it looks whether the channel still lives.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -40,12 +40,6 @@ pub(super) struct AmqpSettle {
     pub(super) acker: Acker,
     pub(super) held: Held,
     pub(super) runtime: Handle,
-}
-
-/// What lives as long as the delivery: its slot, and the channel, which must not close before.
-pub(super) struct Held {
-    pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) channel: Channel,
 }
 
 impl AmqpSettle {
@@ -76,7 +70,7 @@ impl AmqpSettle {
         loop {
             match tokio::time::timeout(GLANCE, &mut asking).await {
                 Ok(answer) => return self.settled(answer),
-                Err(_) if self.acker.poisoned() || !self.held.channel.status().connected() => {
+                Err(_) if self.acker.poisoned() || !self.held.line.channel.status().connected() => {
                     return self.settled(Ok(false));
                 }
                 Err(_) => {}
@@ -158,7 +152,7 @@ impl Settle for AmqpSettle {
 
     fn abandon(self: Box<Self>) {
         let runtime = self.runtime.clone();
-        // Joined by nobody: where the runtime ends first, the connection's end hands it back.
+        // The line waits for it before it closes: the task holds it through `held`.
         runtime.spawn(async move { self.give_back().await });
     }
 }

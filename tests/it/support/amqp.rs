@@ -3,6 +3,7 @@
 //!
 //! Decides: names nobody else uses, gone when the test ends. Never does: touch another's queue.
 
+use super::proxy::Proxy;
 use super::{amqp_url, unique};
 use cupping::config::AmqpConfig;
 use cupping::domain::bean::BeanId;
@@ -23,6 +24,23 @@ use std::time::Duration;
 
 /// How long anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Host and port of an AMQP address.
+fn target(url: &str) -> String {
+    let url = url::Url::parse(url).expect("the address of the test broker is one");
+    format!("{}:{}", url.host_str().unwrap_or("127.0.0.1"), url.port().unwrap_or(5672))
+}
+
+/// A transport that reaches the broker only through a proxy.
+pub async fn proxied(prefetch: u16) -> (Broker, Proxy, AmqpTransport) {
+    let ladder = ladder(2, 200);
+    let mut broker = Broker::new(&ladder);
+    let proxy = Proxy::start(&target(&broker.url)).await;
+    broker.url = broker.url.replace(&target(&broker.url), &proxy.address.to_string());
+    broker.config.confirm_timeout = Duration::from_millis(1500);
+    let transport = broker.transport(ladder, prefetch);
+    (broker, proxy, transport)
+}
 
 /// A transport over queues of its own, deleted when the test's thread ends.
 pub async fn amqp_transport(ladder: Ladder, prefetch: u16) -> AmqpTransport {

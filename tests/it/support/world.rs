@@ -212,11 +212,16 @@ impl Worker {
         self.child.wait().expect("our own child is reaped");
     }
 
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let (flag, pid) = (format!("-{name}"), self.child.id().to_string());
+        let sent = Command::new("kill").args([&flag, &pid]).status().expect("kill runs");
+        assert!(sent.success(), "the worker had ended already:\n{}", self.log());
+    }
+
     /// Asks it to drain (SIGTERM) and waits for its end.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "the worker had ended already:\n{}", self.log());
+        self.signal("TERM");
         self.child.wait().expect("our own child is reaped")
     }
 
