@@ -39,7 +39,7 @@ mod write;
 
 pub use write::SOURCE_KEYS;
 
-use snapshot::failed;
+use snapshot::{answered, failed};
 
 /// Least privilege, as SQL: the roles of the worker and of the importer.
 pub const ROLES_SQL: &str = include_str!("../../migrations/postgres/roles.sql");
@@ -86,6 +86,11 @@ impl PostgresStore {
     #[must_use]
     pub fn pool_handle(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// How long a single read may take, the wait for a connection included.
+    fn patience(&self) -> Duration {
+        self.settings.acquire_timeout + self.settings.transaction.statement_timeout
     }
 
     /// Whether writes take the graph lock.
@@ -178,11 +183,8 @@ impl SimilarityStore for PostgresStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1")
-            .execute(&self.pool)
-            .await
-            .map(drop)
-            .map_err(failed("asking PostgreSQL for a sign of life"))
+        let ping = sqlx::query("SELECT 1").execute(&self.pool);
+        answered(self.patience(), "asking PostgreSQL for a sign of life", ping).await.map(drop)
     }
 
     fn pool(&self) -> (u32, u32) {

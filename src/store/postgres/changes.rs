@@ -6,7 +6,7 @@
 
 use super::PostgresStore;
 use super::read::reload;
-use super::snapshot::{failed, in_task, open};
+use super::snapshot::{answered, failed, in_task, open};
 use crate::config::Refresh;
 use crate::domain::bean::{Bean, BeanId};
 use crate::index::BeanChange;
@@ -49,11 +49,8 @@ impl PostgresStore {
             let reload = Some(ReloadReason::NoLog);
             return Ok(Changes { mark: LogMark::default(), beans: Vec::new(), reload });
         }
-        let (mark, news): (String, bool) = sqlx::query_as(PEEK)
-            .bind(since.0.clone())
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed(DOING))?;
+        let peek = sqlx::query_as(PEEK).bind(since.0.clone()).fetch_one(&self.pool);
+        let (mark, news): (String, bool) = answered(self.patience(), DOING, peek).await?;
         if !news {
             return Ok(Changes { mark: LogMark(mark), beans: Vec::new(), reload: None });
         }

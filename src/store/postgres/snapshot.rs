@@ -16,6 +16,20 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError 
     move |source| StoreError::Query { doing, retryability: Postgres::classify(&source), source }
 }
 
+/// A single read that must answer within `limit`: on a network that went silent nothing else would
+/// ever end it. The connection, which may still be waiting, is for the pool to close.
+pub(super) async fn answered<T>(
+    limit: Duration,
+    doing: &'static str,
+    read: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let silence = |_| {
+        let message = format!("no answer within {} s", limit.as_secs_f32());
+        sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
+    };
+    tokio::time::timeout(limit, read).await.map_err(silence).flatten().map_err(failed(doing))
+}
+
 /// Opens a snapshot; answers it with its mark. Call it within [`in_task`] only.
 pub(super) async fn open(
     connection: &mut PgConnection,
