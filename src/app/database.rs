@@ -6,15 +6,13 @@
 use super::AppError;
 use crate::config::{Config, DatabaseTarget};
 use crate::store::import::CatalogueWriter;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, roles_sql};
 use crate::store::settings::StoreSettings;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Catalogue, Finding, Severity, StateCheck, Store};
 use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
-
-pub use crate::store::postgres::ROLES_SQL;
 
 /// A database that is open.
 #[derive(Clone)]
@@ -23,6 +21,15 @@ pub enum Database {
     Sqlite(Arc<SqliteStore>),
     /// A server.
     Postgres(Arc<PostgresStore>),
+}
+
+/// What became of granting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granted {
+    /// The roles have their rights.
+    Done,
+    /// A file has no roles.
+    NoRoles,
 }
 
 impl Database {
@@ -58,6 +65,23 @@ impl Database {
             Self::Sqlite(store) => store.migrate().await?,
             Self::Postgres(store) => store.migrate().await?,
         })
+    }
+
+    /// The script of the least-privilege roles, with the names of the configured catalogue.
+    #[must_use]
+    pub fn roles_sql(config: &Config) -> String {
+        roles_sql(&config.catalogue)
+    }
+
+    /// Runs that script. There is nothing to grant in a file: the answer says so.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be opened or a right is missing.
+    pub async fn grant(config: &Config) -> Result<Granted, AppError> {
+        match Self::connect(config).await? {
+            Self::Sqlite(_) => Ok(Granted::NoRoles),
+            Self::Postgres(store) => Ok(store.grant().await.map(|()| Granted::Done)?),
+        }
     }
 
     async fn connect(config: &Config) -> Result<Self, AppError> {

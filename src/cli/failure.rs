@@ -110,8 +110,7 @@ fn status_of(error: &(dyn Error + 'static)) -> Option<ExitStatus> {
 
 fn of_store(error: &StoreError) -> ExitStatus {
     match error {
-        StoreError::Schema(_) => ExitStatus::Configuration,
-        error if misfit(error).is_some() => ExitStatus::Configuration,
+        error if error.is_misfit() => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
         _ => ExitStatus::Failure,
     }
@@ -136,7 +135,7 @@ fn misfit(error: &StoreError) -> Option<&'static str> {
 
 fn of_transport(error: &TransportError) -> ExitStatus {
     match error {
-        TransportError::Misconfigured(_) => ExitStatus::Configuration,
+        error if error.is_misfit() => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
         _ => ExitStatus::Failure,
     }

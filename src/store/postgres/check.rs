@@ -3,13 +3,13 @@
 //! Decides: what is a problem and what only deserves a look. Never does: change anything.
 
 use super::PostgresStore;
-use super::migrate::{OLDEST, pending};
+use super::migrate::{OLDEST, owns_catalogue, pending};
+use super::roles::on_catalogue;
 use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use crate::config::{CatalogueConfig, PipelineConfig, Refresh};
-use crate::store::mapping::{self, quote_qualified};
+use crate::store::mapping::{self, DbSchema};
 use crate::store::{Finding, Severity, StoreError};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 const RUN_MIGRATE: &str = "run `cupping migrate` as the owner of the tables";
@@ -49,16 +49,33 @@ impl PostgresStore {
         }
         let catalogue = &self.settings.catalogue;
         let schema = read_schema(&self.pool, &catalogue.schema).await?;
-        let mapped = mapping::check(catalogue, &schema);
+        let pending = pending(&self.pool).await?;
+        let unmade = !pending.is_empty() && owns_catalogue(&self.pool, catalogue).await?;
+        let mapped = if unmade {
+            let message = format!(
+                "there is no table {} in schema {} yet; `cupping migrate` makes our catalogue, or \
+                 map your own tables in [catalogue]",
+                catalogue.bean_table, catalogue.schema
+            );
+            vec![finding("catalogue", Severity::Problem, message)]
+        } else {
+            let mut found = mapping::check(catalogue, &schema);
+            promise_lists(&mut found, catalogue, &schema);
+            found
+        };
         if mapped.iter().all(|found| found.severity != Severity::Problem) {
             let message = format!("every table and column is there ({})", catalogue.schema);
             findings.push(finding("catalogue", Severity::Ok, message));
         }
         findings.extend(mapped);
-        findings.extend(self.check_migrations().await?);
+        findings.extend(self.check_migrations(&pending).await?);
+        if !pending.is_empty() {
+            findings.extend(self.check_server_settings().await?);
+            return Ok(findings);
+        }
         let ours: Vec<(String, &str)> =
             OURS.iter().map(|(table, rights)| (format!("cupping.{table}"), *rights)).collect();
-        let theirs = rights_on_catalogue(catalogue, schema.tables.keys());
+        let theirs = on_catalogue(catalogue);
         findings.extend(self.check_rights(theirs.into_iter().chain(ours).collect()).await?);
         findings.extend(self.check_server_settings().await?);
         Ok(findings)
@@ -77,16 +94,15 @@ impl PostgresStore {
         let report = |schema: String| {
             let message = format!(
                 "this role lacks USAGE on schema {schema}; give it the role cupping_worker \
-                 (migrations/postgres/roles.sql)"
+                 (`cupping migrate --roles` prints how)"
             );
             finding("database.rights", Severity::Problem, message)
         };
         Ok(closed.into_iter().map(report).collect())
     }
 
-    async fn check_migrations(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn check_migrations(&self, pending: &[&str]) -> Result<Vec<Finding>, StoreError> {
         let migrations = "database.migrations";
-        let pending = pending(&self.pool).await?;
         if !pending.is_empty() {
             let message = format!("not applied: {}; {RUN_MIGRATE}", pending.join(", "));
             return Ok(vec![finding(migrations, Severity::Problem, message)]);
@@ -152,7 +168,7 @@ impl PostgresStore {
         let report = |(table, rights): (String, String)| {
             let message = format!(
                 "this role lacks {rights} on {table}; grant it, or give the role cupping_worker \
-                 (migrations/postgres/roles.sql)"
+                 (`cupping migrate --roles` prints how)"
             );
             finding(subject, Severity::Problem, message)
         };
@@ -197,31 +213,12 @@ impl PostgresStore {
     }
 }
 
-/// The rights a worker needs on the mapped tables that exist.
-fn rights_on_catalogue<'n>(
-    catalogue: &CatalogueConfig,
-    existing: impl Iterator<Item = &'n String>,
-) -> Vec<(String, &'static str)> {
-    let mut read = BTreeSet::from([catalogue.bean_table.as_str()]);
-    for dimension in &catalogue.dimensions {
-        read.extend(dimension.join.as_ref().map(|join| join.table.as_str()));
-        read.extend(dimension.text.as_ref().map(|text| text.table.as_str()));
-        if let Some(values) = &dimension.values {
-            read.insert(&values.table);
-            read.extend(values.parents.as_ref().map(|parents| parents.table.as_str()));
-        }
+/// A table of lists that is missing is nothing to worry about: `migrate` makes it.
+fn promise_lists(findings: &mut [Finding], catalogue: &CatalogueConfig, schema: &DbSchema) {
+    if schema.tables.contains_key(&catalogue.similarity.table) {
+        return;
     }
-    let lists = catalogue.similarity.table.as_str();
-    existing
-        .filter_map(|table| {
-            let rights = if table == lists {
-                "SELECT, INSERT, DELETE"
-            } else if read.contains(table.as_str()) {
-                "SELECT"
-            } else {
-                return None;
-            };
-            Some((quote_qualified(&catalogue.schema, table), rights))
-        })
-        .collect()
+    for found in findings.iter_mut().filter(|f| f.subject == "catalogue.similarity.table") {
+        found.message += "; `cupping migrate` makes it";
+    }
 }

@@ -11,7 +11,7 @@ use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use super::triggers::{Trigger, wanted};
 use crate::config::CatalogueConfig;
-use crate::store::mapping::{self, DbSchema, quote, quote_qualified};
+use crate::store::mapping::{self, DbColumn, DbSchema, quote, quote_qualified};
 use crate::store::{Severity, StoreError};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
@@ -45,10 +45,16 @@ impl PostgresStore {
             let message = format!("PostgreSQL {version} is too old; 15 or later is needed");
             return Err(StoreError::Schema(message));
         }
+        let catalogue = &self.settings.catalogue;
+        let owns = owns_catalogue(&self.pool, catalogue).await?;
+        if !owns {
+            // Before anything is made: a mapping that cannot fit is refused.
+            let schema = read_schema(&self.pool, &catalogue.schema).await?;
+            refuse_problems(catalogue, &with_lists(catalogue, schema))?;
+        }
         let mut done = Vec::new();
         run(&self.pool, NOTED, &CUPPING, &mut done).await?;
-        let catalogue = &self.settings.catalogue;
-        if owns_catalogue(&self.pool, catalogue).await? {
+        if owns {
             run(&self.pool, NOTED_CATALOGUE, &CATALOGUE, &mut done).await?;
         }
         let mut schema = read_schema(&self.pool, &catalogue.schema).await?;
@@ -250,7 +256,10 @@ pub(super) async fn pending(pool: &PgPool) -> Result<Vec<&'static str>, StoreErr
 }
 
 /// Whether the default catalogue is ours to create, or was created by us.
-async fn owns_catalogue(pool: &PgPool, catalogue: &CatalogueConfig) -> Result<bool, StoreError> {
+pub(super) async fn owns_catalogue(
+    pool: &PgPool,
+    catalogue: &CatalogueConfig,
+) -> Result<bool, StoreError> {
     if !is_default(catalogue) {
         return Ok(false);
     }
@@ -292,7 +301,6 @@ async fn create_lists(
         .tables
         .get(&catalogue.bean_table)
         .and_then(|table| table.columns.get(&catalogue.bean_id));
-    // Without the bean's id there is nothing to begin with: say everything that is wrong.
     let Some(id) = id else { return refuse_problems(catalogue, schema) };
     let lists = &catalogue.similarity;
     let table = quote_qualified(&catalogue.schema, &lists.table);
@@ -305,6 +313,24 @@ async fn create_lists(
         score = quote(&lists.score),
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop).map_err(failed(DOING))
+}
+
+/// The schema as it will be once a missing table of lists is made.
+fn with_lists(catalogue: &CatalogueConfig, mut schema: DbSchema) -> DbSchema {
+    let bean = schema.tables.get(&catalogue.bean_table);
+    let id = bean.and_then(|table| table.columns.get(&catalogue.bean_id)).cloned();
+    let lists = &catalogue.similarity;
+    if let Some(id) = id
+        && !schema.tables.contains_key(&lists.table)
+    {
+        let table = schema.tables.entry(lists.table.clone()).or_default();
+        table.columns.insert(lists.source.clone(), id.clone());
+        table.columns.insert(lists.similar.clone(), id);
+        let score = DbColumn::new("double precision", true, false);
+        table.columns.insert(lists.score.clone(), score);
+        table.indexes.push(vec![lists.source.clone(), lists.similar.clone()]);
+    }
+    schema
 }
 
 fn refuse_problems(catalogue: &CatalogueConfig, schema: &DbSchema) -> Result<(), StoreError> {
