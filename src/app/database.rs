@@ -98,6 +98,16 @@ impl Database {
         })
     }
 
+    /// Where it is, for people: a file, or host, port and name; no user, no password.
+    #[must_use]
+    pub fn address(&self, config: &Config) -> String {
+        match (self, config.database_target()) {
+            (Self::Postgres(store), _) => store.address(),
+            (Self::Sqlite(_), DatabaseTarget::Sqlite(path)) => path.display().to_string(),
+            (Self::Sqlite(_), DatabaseTarget::Postgres(_)) => "a SQLite file".into(),
+        }
+    }
+
     /// Catalogue and lists.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {

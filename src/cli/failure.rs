@@ -124,8 +124,9 @@ fn misfit(error: &StoreError) -> Option<&'static str> {
              correct [catalogue]; `cupping check` lists what is missing",
         ),
         "42501" => Some(
-            "the role lacks a right; `cupping migrate --roles` prints the script that grants what \
-             a worker and an importer need",
+            "the role lacks a right: `import` needs a login in the role cupping_importer, every \
+             other verb one in cupping_worker, `migrate` the owner; `cupping migrate --roles` \
+             prints what they are granted, and `cupping check` what a worker lacks",
         ),
         "28P01" | "28000" => Some("correct user and password in database.url"),
         "3D000" => Some("create the database, or correct its name in database.url"),

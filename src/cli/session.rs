@@ -38,6 +38,8 @@ pub(super) struct Session {
     log: Arc<LogHandle>,
     /// Where settings come from, to read them again.
     sources: Sources,
+    /// Whether somebody chose the admin server's address.
+    pub(super) listen_chosen: bool,
 }
 
 impl Session {
@@ -59,7 +61,7 @@ impl Session {
     }
 
     fn begin(sources: Sources, global: &Global, chatter: Chatter) -> anyhow::Result<Self> {
-        let config = read(&sources, chatter)?;
+        let (config, listen_chosen) = read(&sources, chatter)?;
         let log = logging::init(&LogSettings {
             filter: config.log.level.clone(),
             form: match config.log.format {
@@ -79,6 +81,7 @@ impl Session {
             numbers,
             log: Arc::new(log),
             sources,
+            listen_chosen,
         })
     }
 
@@ -87,7 +90,7 @@ impl Session {
         let sources = self.sources.clone();
         let log = Arc::clone(&self.log);
         move || match read(&sources, Chatter::Service) {
-            Ok(config) => match log.set_filter(&config.log.level) {
+            Ok((config, _)) => match log.set_filter(&config.log.level) {
                 Ok(()) => tracing::info!(log.level = config.log.level, "settings read again"),
                 Err(error) => tracing::warn!(%error, "log level not changed"),
             },
@@ -109,8 +112,10 @@ pub(super) fn load(global: &Global) -> anyhow::Result<Loaded> {
     Ok(Config::load(&sources(global))?)
 }
 
-fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
+/// The settings, and whether somebody chose the admin server's address.
+fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<(Config, bool)> {
     let loaded = Config::load(sources)?;
+    let listen_chosen = loaded.origin("admin.listen") != Origin::Default;
     let unsaid = loaded.origin("log.level") == Origin::Default;
     let mut config = loaded.config;
     if unsaid {
@@ -119,7 +124,7 @@ fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
             Chatter::Service => format!("{},{HUSHED}", config.log.level),
         };
     }
-    Ok(config)
+    Ok((config, listen_chosen))
 }
 
 fn sources(global: &Global) -> Sources {

@@ -23,6 +23,7 @@ use std::time::Duration;
 mod changes;
 mod check;
 mod connect;
+mod fitting;
 mod import;
 mod import_rows;
 mod lists;
@@ -89,6 +90,12 @@ impl PostgresStore {
     #[must_use]
     pub fn pool_handle(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Host, port and database; no user, no password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        connect::address(&self.pool.connect_options())
     }
 
     /// Whether writes take the graph lock.

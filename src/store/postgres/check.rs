@@ -15,8 +15,9 @@ use std::time::Duration;
 const RUN_MIGRATE: &str = "run `cupping migrate` as the owner of the tables";
 
 /// What a worker needs in the schema `cupping`.
-const OURS: [(&str, &str); 6] = [
+const OURS: [(&str, &str); 7] = [
     ("change_log", "SELECT, INSERT, DELETE"),
+    ("change_log_seq_seq", "USAGE"),
     ("source_state", "SELECT, INSERT, UPDATE, DELETE"),
     ("state", "SELECT, INSERT, UPDATE, DELETE"),
     ("note", "SELECT, INSERT, UPDATE, DELETE"),
@@ -141,7 +142,7 @@ impl PostgresStore {
         Ok(findings)
     }
 
-    /// Rights on tables; those that do not exist are reported elsewhere.
+    /// Rights on tables and on the sequence of the log; those that do not exist are reported elsewhere.
     async fn check_rights(&self, wanted: Vec<(String, &str)>) -> Result<Vec<Finding>, StoreError> {
         let (tables, rights): (Vec<String>, Vec<String>) = wanted
             .into_iter()
@@ -150,10 +151,12 @@ impl PostgresStore {
             })
             .unzip();
         let lacking: Vec<(String, String)> = sqlx::query_as(
-            "SELECT name, string_agg(wish, ', ') \
-             FROM unnest($1::text[], $2::text[]) AS wanted (name, wish) \
+            "SELECT name, string_agg(wish, ', ' ORDER BY position) \
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY \
+                  AS wanted (name, wish, position) \
              WHERE to_regclass(name) IS NOT NULL \
-               AND NOT has_table_privilege(to_regclass(name), wish) \
+               AND NOT CASE wish WHEN 'USAGE' THEN has_sequence_privilege(to_regclass(name), wish) \
+                   ELSE has_table_privilege(to_regclass(name), wish) END \
              GROUP BY name ORDER BY name",
         )
         .bind(tables)

@@ -7,12 +7,13 @@
 //! so that no two tables are locked at once.
 
 use super::PostgresStore;
+use super::fitting::{create_lists, refuse_problems, with_lists};
 use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use super::triggers::{Trigger, wanted};
 use crate::config::CatalogueConfig;
-use crate::store::mapping::{self, DbColumn, DbSchema, quote, quote_qualified};
-use crate::store::{Severity, StoreError};
+use crate::store::StoreError;
+use crate::store::mapping::{self, quote, quote_qualified};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 use std::collections::BTreeSet;
@@ -26,7 +27,7 @@ const CUPPING: [(i64, &str, &str); 1] =
 const CATALOGUE: [(i64, &str, &str); 1] =
     [(1, "catalogue", include_str!("../../../migrations/postgres/catalogue/0001_catalogue.sql"))];
 
-const DOING: &str = "migrating the database";
+pub(super) const DOING: &str = "migrating the database";
 
 /// Where sqlx notes the migrations of the schema `cupping`.
 const NOTED: &str = "cupping.migration";
@@ -289,61 +290,4 @@ pub(super) fn is_default(catalogue: &CatalogueConfig) -> bool {
         )
     };
     tables(catalogue) == tables(&CatalogueConfig::default())
-}
-
-/// Creates the table of lists of a mapped catalogue, without foreign keys.
-async fn create_lists(
-    pool: &PgPool,
-    catalogue: &CatalogueConfig,
-    schema: &DbSchema,
-) -> Result<(), StoreError> {
-    let id = schema
-        .tables
-        .get(&catalogue.bean_table)
-        .and_then(|table| table.columns.get(&catalogue.bean_id));
-    let Some(id) = id else { return refuse_problems(catalogue, schema) };
-    let lists = &catalogue.similarity;
-    let table = quote_qualified(&catalogue.schema, &lists.table);
-    let (source, similar) = (quote(&lists.source), quote(&lists.similar));
-    let sql = format!(
-        "CREATE TABLE {table} ({source} {kind} NOT NULL, {similar} {kind} NOT NULL, \
-         {score} double precision NOT NULL, PRIMARY KEY ({source}, {similar})); \
-         CREATE INDEX ON {table} ({similar})",
-        kind = id.type_name,
-        score = quote(&lists.score),
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop).map_err(failed(DOING))
-}
-
-/// The schema as it will be once a missing table of lists is made.
-fn with_lists(catalogue: &CatalogueConfig, mut schema: DbSchema) -> DbSchema {
-    let bean = schema.tables.get(&catalogue.bean_table);
-    let id = bean.and_then(|table| table.columns.get(&catalogue.bean_id)).cloned();
-    let lists = &catalogue.similarity;
-    if let Some(id) = id
-        && !schema.tables.contains_key(&lists.table)
-    {
-        let table = schema.tables.entry(lists.table.clone()).or_default();
-        table.columns.insert(lists.source.clone(), id.clone());
-        table.columns.insert(lists.similar.clone(), id);
-        let score = DbColumn::new("double precision", true, false);
-        table.columns.insert(lists.score.clone(), score);
-        table.indexes.push(vec![lists.source.clone(), lists.similar.clone()]);
-    }
-    schema
-}
-
-fn refuse_problems(catalogue: &CatalogueConfig, schema: &DbSchema) -> Result<(), StoreError> {
-    let problems: Vec<String> = mapping::check(catalogue, schema)
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Problem)
-        .map(|finding| format!("{}: {}", finding.subject, finding.message))
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::Schema(format!(
-        "the mapping does not fit the database:\n  {}",
-        problems.join("\n  ")
-    )))
 }
