@@ -6,7 +6,9 @@
 
 mod accept_failures;
 mod accept_lists;
+mod accept_mapped;
 mod accept_outages;
+mod accept_roles;
 mod accept_scale;
 mod admin_server;
 mod amqp_outage;

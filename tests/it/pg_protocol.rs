@@ -1,9 +1,9 @@
 //! The write protocol on a real PostgreSQL: outcomes, order, rights, and nobody in its way.
 
 use crate::pg_support::{Shop, batch, bean, connect, item, list, unforgiving};
+use cupping::config::CatalogueConfig;
 use cupping::domain::ranking::Similar;
 use cupping::store::import::CatalogueWriter;
-use cupping::config::CatalogueConfig;
 use cupping::store::postgres::{PostgresStore, roles_sql};
 use cupping::store::{Catalogue, LogMark, SimilarityStore, StoreSettings, WriteItem, WriteOutcome};
 use cupping::txn::ticket::Ticket;
