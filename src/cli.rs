@@ -3,6 +3,7 @@
 //! Decides: the names of verbs and flags, and which exit code ends the process.
 //! Never does: the work (each verb has its file; the parts are wired in [`crate::app`]).
 
+use crate::config::Sources;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -156,7 +157,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    cli.global.set = every_set(std::env::args_os().skip(1));
+    cli.global.set = every_set(Sources::arguments());
     if cli.global.output == Some(Output::Csv) && !matches!(cli.verb, Verb::Export(_)) {
         let kind = clap::error::ErrorKind::ValueValidation;
         return usage(&command().error(kind, "only `export` writes CSV; use table or json"));

@@ -142,7 +142,7 @@ impl PostgresStore {
         Ok(findings)
     }
 
-    /// Rights on tables and on the sequence of the log; those that do not exist are reported elsewhere.
+    /// Rights on tables and on the sequence of the log; what does not exist is reported elsewhere.
     async fn check_rights(&self, wanted: Vec<(String, &str)>) -> Result<Vec<Finding>, StoreError> {
         let (tables, rights): (Vec<String>, Vec<String>) = wanted
             .into_iter()
@@ -155,7 +155,8 @@ impl PostgresStore {
              FROM unnest($1::text[], $2::text[]) WITH ORDINALITY \
                   AS wanted (name, wish, position) \
              WHERE to_regclass(name) IS NOT NULL \
-               AND NOT CASE wish WHEN 'USAGE' THEN has_sequence_privilege(to_regclass(name), wish) \
+               AND NOT CASE wish WHEN 'USAGE' \
+                   THEN has_sequence_privilege(to_regclass(name), wish) \
                    ELSE has_table_privilege(to_regclass(name), wish) END \
              GROUP BY name ORDER BY name",
         )
