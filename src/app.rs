@@ -22,7 +22,7 @@ pub mod service;
 pub mod signals;
 mod upkeep;
 
-pub use database::{Database, ROLES_SQL};
+pub use database::{Database, Granted};
 pub use queue::{open as open_transport, wait_until_empty};
 
 /// Why the parts could not be put together, or stopped.

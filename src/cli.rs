@@ -3,7 +3,9 @@
 //! Decides: the names of verbs and flags, and which exit code ends the process.
 //! Never does: the work (each verb has its file; the parts are wired in [`crate::app`]).
 
+use crate::config::Sources;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -151,10 +153,11 @@ fn command() -> clap::Command {
 /// Runs the command the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    cli.global.set = every_set(Sources::arguments());
     if cli.global.output == Some(Output::Csv) && !matches!(cli.verb, Verb::Export(_)) {
         let kind = clap::error::ErrorKind::ValueValidation;
         return usage(&command().error(kind, "only `export` writes CSV; use table or json"));
@@ -163,6 +166,22 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => failure::report(&error).into(),
     }
+}
+
+/// The value of every `--set`, before and after the verb: where a flag stands on both sides, clap
+/// keeps the later side only.
+fn every_set(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
+    let mut sets = Vec::new();
+    let mut arguments =
+        arguments.map(|text| text.to_string_lossy().into_owned()).take_while(|text| text != "--");
+    while let Some(argument) = arguments.next() {
+        if argument == "--set" {
+            sets.extend(arguments.next());
+        } else if let Some(value) = argument.strip_prefix("--set=") {
+            sets.push(value.to_owned());
+        }
+    }
+    sets
 }
 
 /// Prints help, a version or a usage error; a closed stdout is no failure.
@@ -182,6 +201,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_before_the_verb_stands_beside_one_after_it() {
+        let words = ["--set", "a=1", "run", "--limit", "3", "--set=b=2", "--", "--set", "c=3"];
+        assert_eq!(every_set(words.into_iter().map(OsString::from)), ["a=1", "b=2"]);
     }
 
     #[test]

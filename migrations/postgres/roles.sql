@@ -1,5 +1,5 @@
--- Least privilege: who may do what. Run it once, as the owner of the tables, after
--- `cupping migrate`; running it again changes nothing. Plain SQL: psql -f roles.sql, or any client.
+-- Least privilege: who may do what. Run it as the owner of the tables after each `cupping migrate`;
+-- `cupping migrate --grant` does both. Running it again changes nothing. Plain SQL, for any client.
 --
 --   cupping_worker    for `cupping run` and `recompute`: reads the catalogue, writes the
 --                     similarity table and the schema cupping, and nothing else. It cannot change,
@@ -10,13 +10,15 @@
 -- Both are group roles without a login. Give them to your own:
 --   CREATE ROLE coffee_worker LOGIN PASSWORD '…' IN ROLE cupping_worker;
 --
--- The table names are those of the default catalogue. With a mapped one, put your own names in the
--- two lists below: what the worker reads is every table under [catalogue], and what it writes there
--- is the similarity table alone. `cupping migrate` itself runs as the owner of the tables.
+-- These are the names of the default catalogue; with a mapped one, `cupping migrate --roles` prints
+-- this script with the names under [catalogue]. The owner needs CREATEROLE only where the two roles
+-- do not exist yet; otherwise somebody who may can create them first.
 
 DO $$
 BEGIN
-    CREATE ROLE cupping_worker NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cupping_worker') THEN
+        CREATE ROLE cupping_worker NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
@@ -24,7 +26,9 @@ $$;
 
 DO $$
 BEGIN
-    CREATE ROLE cupping_importer NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'cupping_importer') THEN
+        CREATE ROLE cupping_importer NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END

@@ -4,7 +4,7 @@
 
 use super::{AppError, Database, open_transport};
 use crate::config::{Config, Mode, Topology};
-use crate::store::{Finding, Severity, StoreError};
+use crate::store::{Finding, Severity};
 use crate::transport::TransportError;
 
 /// What the findings come to.
@@ -49,8 +49,8 @@ impl Report {
 
     fn fail(&mut self, subject: &str, error: &AppError) {
         match error {
-            AppError::Store(StoreError::Schema(_))
-            | AppError::Transport(TransportError::Misconfigured(_)) => {}
+            AppError::Store(e) if e.is_misfit() => {}
+            AppError::Transport(e) if e.is_misfit() => {}
             AppError::Store(e) if e.retryability().is_outage() => self.unavailable = true,
             AppError::Transport(e) if e.retryability().is_outage() => self.unavailable = true,
             _ => self.failed = true,
@@ -58,6 +58,9 @@ impl Report {
         self.say(subject, Severity::Problem, error.to_string());
     }
 }
+
+/// What a finding about migrations is about.
+const MIGRATIONS: &str = "database.migrations";
 
 /// Looks at the configuration, the database, the queue and the admin address.
 pub async fn all(config: &Config) -> Report {
@@ -86,7 +89,11 @@ pub async fn all(config: &Config) -> Report {
             Err(error) => report.fail("database", &error),
         }
     }
-    if config.mode() == Mode::Broker || database.is_some() {
+    // Without its tables a queue in the database can only say again what was found already.
+    let unmigrated = |f: &Finding| f.subject == MIGRATIONS && f.severity == Severity::Problem;
+    if config.mode() == Mode::Broker
+        || database.is_some() && !report.findings.iter().any(unmigrated)
+    {
         queue(config, database.as_ref(), &mut report).await;
     }
     admin(config, &mut report).await;
@@ -116,7 +123,7 @@ async fn queue(config: &Config, database: Option<&Database>, report: &mut Report
                 report.say("queue.failed", Severity::Warning, message);
             }
         }
-        Err(AppError::Transport(TransportError::Misconfigured(what))) if declares => {
+        Err(AppError::Transport(TransportError::Missing(what))) if declares => {
             let message = format!("{what}; `cupping run` declares what is missing");
             report.say("queue", Severity::Warning, message);
         }

@@ -6,15 +6,13 @@
 use super::AppError;
 use crate::config::{Config, DatabaseTarget};
 use crate::store::import::CatalogueWriter;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, roles_sql};
 use crate::store::settings::StoreSettings;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Catalogue, Finding, Severity, StateCheck, Store};
 use secrecy::ExposeSecret;
 use std::path::Path;
 use std::sync::Arc;
-
-pub use crate::store::postgres::ROLES_SQL;
 
 /// A database that is open.
 #[derive(Clone)]
@@ -23,6 +21,15 @@ pub enum Database {
     Sqlite(Arc<SqliteStore>),
     /// A server.
     Postgres(Arc<PostgresStore>),
+}
+
+/// What became of granting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granted {
+    /// The roles have their rights.
+    Done,
+    /// A file has no roles.
+    NoRoles,
 }
 
 impl Database {
@@ -60,6 +67,23 @@ impl Database {
         })
     }
 
+    /// The script of the least-privilege roles, with the names of the configured catalogue.
+    #[must_use]
+    pub fn roles_sql(config: &Config) -> String {
+        roles_sql(&config.catalogue)
+    }
+
+    /// Runs that script. There is nothing to grant in a file: the answer says so.
+    ///
+    /// # Errors
+    /// [`AppError`] when it cannot be opened or a right is missing.
+    pub async fn grant(config: &Config) -> Result<Granted, AppError> {
+        match Self::connect(config).await? {
+            Self::Sqlite(_) => Ok(Granted::NoRoles),
+            Self::Postgres(store) => Ok(store.grant().await.map(|()| Granted::Done)?),
+        }
+    }
+
     async fn connect(config: &Config) -> Result<Self, AppError> {
         let settings = StoreSettings::from_config(config);
         Ok(match config.database_target() {
@@ -72,6 +96,16 @@ impl Database {
                 Self::Postgres(Arc::new(store))
             }
         })
+    }
+
+    /// Where it is, for people: a file, or host, port and name; no user, no password.
+    #[must_use]
+    pub fn address(&self, config: &Config) -> String {
+        match (self, config.database_target()) {
+            (Self::Postgres(store), _) => store.address(),
+            (Self::Sqlite(_), DatabaseTarget::Sqlite(path)) => path.display().to_string(),
+            (Self::Sqlite(_), DatabaseTarget::Postgres(_)) => "a SQLite file".into(),
+        }
     }
 
     /// Catalogue and lists.

@@ -7,6 +7,7 @@ use crate::config::{Config, Mode};
 use crate::transport::amqp::{AmqpSettings, AmqpTransport};
 use crate::transport::queue::{QueueSettings, QueueTransport};
 use crate::transport::{Transport, TransportError};
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,23 @@ pub async fn open(
     }))
 }
 
+/// Where the queue is, for people: no user, no password.
+pub(super) fn address(config: &Config) -> String {
+    match config.mode() {
+        Mode::Embedded => "table cupping_queue_message".into(),
+        Mode::OneDatabase => "table cupping.queue_message".into(),
+        Mode::Broker => {
+            let broker = url::Url::parse(config.transport.url.expose_secret()).ok();
+            let at = broker.map(|url| {
+                let port = if url.scheme() == "amqps" { 5671 } else { 5672 };
+                let host = url.host_str().unwrap_or("localhost");
+                format!("{host}:{}{}", url.port().unwrap_or(port), url.path())
+            });
+            format!("{} at {}", config.transport.amqp.queue, at.unwrap_or_default())
+        }
+    }
+}
+
 /// Waits until nothing is waiting, delayed or claimed, and tells `progress` how much is left.
 /// Failed messages do not count: nobody works on them.
 ///
@@ -76,5 +94,19 @@ pub async fn wait_until_empty(
         if left == 0 {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn a_broker_s_address_has_no_user_and_no_password() {
+        let sets = ["database.url=postgres://u:pw@h/d", "transport.url=amqp://u:pw@mq.example/%2f"];
+        let sets = sets.map(str::to_owned).to_vec();
+        let loaded = Config::load(&Sources { sets, ..Sources::default() }).expect("valid");
+        assert_eq!(address(&loaded.config), "similarity_calculation at mq.example:5672/%2f");
     }
 }

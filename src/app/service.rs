@@ -3,11 +3,12 @@
 //! Decides: the order of starting and stopping. Never does: the actors' work, or serve HTTP (its
 //! caller does, with the handle it gives).
 
-use super::{App, AppError, pipeline_parts, signals, upkeep};
+use super::{App, AppError, pipeline_parts, queue, signals, upkeep};
 use crate::config::Config;
 use crate::pipeline::{self, PipelineHandle, RunLimits, RunSummary};
 use crate::store::StateCheck;
 use crate::telemetry::metrics::MetricsHandle;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ pub struct Options {
     pub handle: PipelineHandle,
     /// The numbers to keep up.
     pub numbers: MetricsHandle,
+    /// Where the numbers are served, if they are.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Runs until a signal or a limit ends it; then drains. `hangup` is called at each SIGHUP.
@@ -40,7 +43,14 @@ pub async fn run(
     let keep = config.database.log_retention;
     let upkeep = upkeep::start(Arc::clone(&app.store), keep, over.clone());
     let numbers = tokio::spawn(options.numbers.upkeep(over.clone()));
-    tracing::info!(mode = config.mode().name(), "service started");
+    tracing::info!(
+        mode = config.mode().name(),
+        database = app.database.address(config),
+        queue = queue::address(config),
+        beans = app.store.count().await?,
+        metrics = options.admin.map_or_else(|| "off".into(), |at| format!("http://{at}/metrics")),
+        "service started"
+    );
     let parts = pipeline_parts(config, &app, options.limits);
     let result = pipeline::run_with(parts, options.handle, stop).await;
     over.cancel();
@@ -51,9 +61,18 @@ pub async fn run(
     signals.abort();
     let summary = result?;
     tracing::info!(
+        received = summary.received,
         processed = summary.processed,
+        unchanged = summary.unchanged,
+        coalesced = summary.coalesced,
+        acked = summary.acked,
         retried = summary.retried,
         failed = summary.failed,
+        returned = summary.returned,
+        lost = summary.lost,
+        p50_ms = summary.latency_p50.as_secs_f64() * 1000.0,
+        p99_ms = summary.latency_p99.as_secs_f64() * 1000.0,
+        seconds = summary.duration.as_secs_f64(),
         "service stopped"
     );
     Ok(summary)

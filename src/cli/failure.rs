@@ -110,8 +110,7 @@ fn status_of(error: &(dyn Error + 'static)) -> Option<ExitStatus> {
 
 fn of_store(error: &StoreError) -> ExitStatus {
     match error {
-        StoreError::Schema(_) => ExitStatus::Configuration,
-        error if misfit(error).is_some() => ExitStatus::Configuration,
+        error if error.is_misfit() => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
         _ => ExitStatus::Failure,
     }
@@ -125,8 +124,9 @@ fn misfit(error: &StoreError) -> Option<&'static str> {
              correct [catalogue]; `cupping check` lists what is missing",
         ),
         "42501" => Some(
-            "the role lacks a right; `cupping migrate --roles` prints the script that grants what \
-             a worker and an importer need",
+            "the role lacks a right: `import` needs a login in the role cupping_importer, every \
+             other verb one in cupping_worker, `migrate` the owner; `cupping migrate --roles` \
+             prints what they are granted, and `cupping check` what a worker lacks",
         ),
         "28P01" | "28000" => Some("correct user and password in database.url"),
         "3D000" => Some("create the database, or correct its name in database.url"),
@@ -136,7 +136,7 @@ fn misfit(error: &StoreError) -> Option<&'static str> {
 
 fn of_transport(error: &TransportError) -> ExitStatus {
     match error {
-        TransportError::Misconfigured(_) => ExitStatus::Configuration,
+        error if error.is_misfit() => ExitStatus::Configuration,
         error if error.retryability().is_outage() => ExitStatus::Unavailable,
         _ => ExitStatus::Failure,
     }

@@ -5,10 +5,12 @@
 use super::readiness::ServiceReadiness;
 use super::session::Session;
 use super::{ExitStatus, Global, Output, output};
-use crate::admin;
+use crate::admin::{self, AdminError, AdminServer, Readiness};
 use crate::app::service::{self, Options};
 use crate::pipeline::{PipelineHandle, RunLimits, RunSummary};
 use clap::Args;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,15 +44,15 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> anyhow::Result<ExitStatus>
 async fn serve(session: &Session, limits: RunLimits) -> anyhow::Result<RunSummary> {
     let handle = PipelineHandle::new();
     let numbers = session.numbers.clone();
-    let mut server = None;
+    let (mut server, mut at) = (None, None);
     if session.config.admin.enabled {
-        let readiness = Arc::new(ServiceReadiness::new(handle.clone()));
-        let admin = admin::bind(session.config.admin.listen, numbers.clone(), readiness)?;
-        tracing::info!(address = %admin.address, "admin server listening");
+        let readiness: Arc<dyn Readiness> = Arc::new(ServiceReadiness::new(handle.clone()));
+        let admin = listen(session, &readiness)?;
+        at = Some(admin.address);
         server = Some((admin.handle(), tokio::spawn(admin.server)));
     }
     let reread = session.reread(handle.clone());
-    let options = Options { limits, handle, numbers };
+    let options = Options { limits, handle, numbers, admin: at };
     let result = service::run(&session.config, options, reread).await;
     if let Some((handle, served)) = server {
         handle.stop(true).await;
@@ -59,6 +61,29 @@ async fn serve(session: &Session, limits: RunLimits) -> anyhow::Result<RunSummar
         }
     }
     Ok(result?)
+}
+
+/// Binds the admin server. Several workers may run on one machine: where nobody chose the address
+/// and it is taken, any free port will do.
+fn listen(session: &Session, readiness: &Arc<dyn Readiness>) -> anyhow::Result<AdminServer> {
+    let wanted = session.config.admin.listen;
+    let bind = |address| admin::bind(address, session.numbers.clone(), Arc::clone(readiness));
+    let taken = |error: &AdminError| {
+        let AdminError::Bind { source, .. } = error;
+        source.kind() == ErrorKind::AddrInUse
+    };
+    match bind(wanted) {
+        Err(error) if !session.listen_chosen && taken(&error) => {
+            let admin = bind(SocketAddr::new(wanted.ip(), 0))?;
+            tracing::warn!(%wanted, address = %admin.address, "admin address taken, using another");
+            Ok(admin)
+        }
+        bound => {
+            let admin = bound?;
+            tracing::info!(address = %admin.address, "admin server listening");
+            Ok(admin)
+        }
+    }
 }
 
 fn facts(summary: &RunSummary) -> serde_json::Value {

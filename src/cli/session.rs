@@ -39,6 +39,8 @@ pub(super) struct Session {
     log: Arc<LogHandle>,
     /// Where settings come from, to read them again.
     sources: Sources,
+    /// Whether somebody chose the admin server's address.
+    pub(super) listen_chosen: bool,
 }
 
 impl Session {
@@ -60,7 +62,7 @@ impl Session {
     }
 
     fn begin(sources: Sources, global: &Global, chatter: Chatter) -> anyhow::Result<Self> {
-        let config = read(&sources, chatter)?;
+        let (config, listen_chosen) = read(&sources, chatter)?;
         let log = logging::init(&LogSettings {
             filter: config.log.level.clone(),
             form: match config.log.format {
@@ -80,6 +82,7 @@ impl Session {
             numbers,
             log: Arc::new(log),
             sources,
+            listen_chosen,
         })
     }
 
@@ -93,7 +96,7 @@ impl Session {
         let mut limits = PipelineLimits::from(&self.config.pipeline);
         move || {
             let config = match read(&sources, Chatter::Service) {
-                Ok(config) => config,
+                Ok((config, _)) => config,
                 Err(error) => {
                     tracing::warn!(%error, "settings not read again; the old ones stay");
                     return;
@@ -143,8 +146,10 @@ pub(super) fn load(global: &Global) -> anyhow::Result<Loaded> {
     Ok(Config::load(&sources(global))?)
 }
 
-fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
+/// The settings, and whether somebody chose the admin server's address.
+fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<(Config, bool)> {
     let loaded = Config::load(sources)?;
+    let listen_chosen = loaded.origin("admin.listen") != Origin::Default;
     let unsaid = loaded.origin("log.level") == Origin::Default;
     let mut config = loaded.config;
     if unsaid {
@@ -153,7 +158,7 @@ fn read(sources: &Sources, chatter: Chatter) -> anyhow::Result<Config> {
             Chatter::Service => format!("{},{HUSHED}", config.log.level),
         };
     }
-    Ok(config)
+    Ok((config, listen_chosen))
 }
 
 fn sources(global: &Global) -> Sources {

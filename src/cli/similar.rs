@@ -21,7 +21,7 @@ const EXPLAINED: usize = 5;
 
 /// Arguments of `similar`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cupping similar \"Kiambu Estate AA\" --explain\n  \
+#[command(after_help = "Examples:\n  cupping similar \"Kenya Gachiku AA Washed\" --explain\n  \
     cupping similar 018f2b1e-7b52-7cc0-a1b2-0123456789ab --limit 3 --output json")]
 pub(crate) struct SimilarArgs {
     /// Its id, its name, or a part of the name that no other bean has.

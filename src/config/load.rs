@@ -45,6 +45,11 @@ impl Sources {
         Self { env: std::env::vars_os().filter_map(text).collect(), ..Self::default() }
     }
 
+    /// The process's arguments, as they were given; the program's name is not among them.
+    pub fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+        std::env::args_os().skip(1)
+    }
+
     /// Whether colours are unwelcome (`NO_COLOR` is set and not empty).
     #[must_use]
     pub fn no_color(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Decides: the vocabulary of store failures. Never does: retry.
 
-use crate::resilience::retryability::Retryability;
+use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::TxnError;
 
 /// A failure of a store.
@@ -12,6 +12,14 @@ pub enum StoreError {
     /// A transaction failed for good, its own retries included.
     #[error(transparent)]
     Transaction(#[from] TxnError),
+    /// The server did not take a connection in time.
+    #[error("the database at {address} cannot be reached: {message}")]
+    Unreachable {
+        /// Host, port and database, without credentials.
+        address: String,
+        /// What the last attempt said.
+        message: String,
+    },
     /// A plain read failed.
     #[error("{doing}: {source}")]
     Query {
@@ -51,6 +59,7 @@ impl StoreError {
         match self {
             Self::Transaction(error) => error.retryability(),
             Self::Query { retryability, .. } => *retryability,
+            Self::Unreachable { .. } => Retryability::Transient(Reason::Connection),
             Self::Data { .. } | Self::ImpossibleId { .. } | Self::Schema(_) => {
                 Retryability::Permanent
             }
@@ -63,6 +72,15 @@ impl StoreError {
     pub fn is_pause(&self) -> bool {
         matches!(self, Self::Transaction(error) if error.is_pause())
             || self.retryability().is_outage()
+    }
+
+    /// Whether the database is there but does not fit the settings, so that waiting mends nothing:
+    /// no such database, user, table or column, or a right that is missing.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        const MISFITS: [&str; 7] = ["28000", "28P01", "3D000", "3F000", "42501", "42703", "42P01"];
+        matches!(self, Self::Schema(_))
+            || self.code().is_some_and(|code| MISFITS.contains(&code.as_str()))
     }
 
     /// The SQLSTATE or code the database gave, where it did.

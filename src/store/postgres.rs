@@ -24,11 +24,14 @@ use std::time::Duration;
 
 mod changes;
 mod check;
+mod connect;
+mod fitting;
 mod import;
 mod import_rows;
 mod lists;
 mod migrate;
 mod read;
+mod roles;
 mod schema;
 mod snapshot;
 mod state;
@@ -37,12 +40,10 @@ mod threshold;
 mod triggers;
 mod write;
 
+pub use roles::roles_sql;
 pub use write::SOURCE_KEYS;
 
 use snapshot::{answered, failed};
-
-/// Least privilege, as SQL: the roles of the worker and of the importer.
-pub const ROLES_SQL: &str = include_str!("../../migrations/postgres/roles.sql");
 
 /// The ports on PostgreSQL 15 or later. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
@@ -65,9 +66,13 @@ impl PostgresStore {
         let pool = guarded(PgPoolOptions::new())
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
-            .connect_with(options)
-            .await
-            .map_err(broken)?;
+            .connect_with(options.clone());
+        let pool = match pool.await {
+            Err(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => {
+                return Err(connect::out_of_reach(&options).await);
+            }
+            other => other.map_err(broken)?,
+        };
         let guarded = match settings.guarded {
             Guarded::On => true,
             Guarded::Off => false,
@@ -91,6 +96,12 @@ impl PostgresStore {
     /// How long a single read may take, the wait for a connection included.
     fn patience(&self) -> Duration {
         self.settings.acquire_timeout + self.settings.transaction.statement_timeout
+    }
+
+    /// Host, port and database; no user, no password.
+    #[must_use]
+    pub fn address(&self) -> String {
+        connect::address(&self.pool.connect_options())
     }
 
     /// Whether writes take the graph lock.

@@ -5,7 +5,7 @@
 use crate::resilience::retryability::{Reason, Retryability};
 
 /// A failure of a transport.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// The queue's server cannot be reached, or went away; it is tried again.
@@ -19,6 +19,9 @@ pub enum TransportError {
     /// The server refuses what is configured (rights, mismatched queue arguments, bad URL).
     #[error("the queue refuses the configuration: {0}")]
     Misconfigured(String),
+    /// An exchange or a queue is not there, and the settings say not to declare it.
+    #[error("the queue is incomplete: {0}")]
+    Missing(String),
     /// A publish was not confirmed: returned as unroutable, refused, or timed out.
     #[error("a message was not confirmed: {0}")]
     Unconfirmed(String),
@@ -40,7 +43,13 @@ impl TransportError {
             Self::Unreachable { .. } => Retryability::Transient(Reason::Connection),
             Self::Unconfirmed(_) => Retryability::OutcomeUnknown,
             Self::Database { retryability, .. } => *retryability,
-            Self::Misconfigured(_) => Retryability::Permanent,
+            Self::Misconfigured(_) | Self::Missing(_) => Retryability::Permanent,
         }
+    }
+
+    /// Whether what is configured does not fit the server, so that waiting mends nothing.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        matches!(self, Self::Misconfigured(_) | Self::Missing(_))
     }
 }

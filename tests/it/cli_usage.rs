@@ -52,6 +52,14 @@ fn an_unknown_setting_is_refused_with_the_nearest_one() {
 }
 
 #[test]
+fn settings_before_and_after_the_verb_all_count() {
+    let cupping = Cupping::new();
+    let arguments = ["--set", "retry.max_retries=3", "config", "show", "--set", "pipeline.batch=7"];
+    let text = stdout(&cupping.run(&arguments).success());
+    assert!(text.contains("max_retries = 3") && text.contains("batch = 7"), "{text}");
+}
+
+#[test]
 fn config_show_hides_secrets_and_tells_origins() {
     let cupping = Cupping::new();
     let mut command = cupping.command();
@@ -112,6 +120,19 @@ fn check_changes_nothing_and_finds_an_embedded_database_fit() {
     assert!(stdout(&run).contains("0 problems"), "{run}");
     let again = cupping.run(&["migrate"]).success();
     assert!(stdout(&again).contains("up to date"), "{again}");
+}
+
+#[test]
+fn beans_named_in_the_readme_and_the_help_are_in_the_sample() {
+    let cupping = Cupping::new();
+    let help = stdout(&cupping.run(&["similar", "--help"]).success());
+    let readme = include_str!("../../README.md");
+    let sample = include_str!("../../assets/sample/catalogue.jsonl");
+    for text in [help.as_str(), readme] {
+        let named = text.split("cupping similar \"").nth(1).expect("it shows the command");
+        let name = named.split('"').next().expect("a quoted name");
+        assert!(sample.contains(&format!("\"name\": \"{name}\"")), "{name}");
+    }
 }
 
 #[test]

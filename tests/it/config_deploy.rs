@@ -4,6 +4,7 @@ use cupping::config::{Config, Mode, Sources};
 
 const COMPOSE: &str = include_str!("../../docker-compose.yml");
 const DOCKERFILE: &str = include_str!("../../Dockerfile");
+const INIT: &str = include_str!("../../deploy/postgres-init.sh");
 const UNIT: &str = include_str!("../../deploy/cupping.service");
 
 /// Every `CUPPING__…` name with its value: `NAME=value` or `NAME: value`.
@@ -37,6 +38,24 @@ fn the_containers_environment_is_valid_and_chooses_the_broker() {
     }
     let loaded = Config::load(&Sources { env, ..Sources::default() });
     assert_eq!(loaded.expect("valid settings").config.mode(), Mode::Broker);
+}
+
+#[test]
+fn containers_log_in_with_the_least_rights_and_only_migrate_is_the_owner() {
+    let service = |name: &str| {
+        let after = COMPOSE.split_once(&format!("\n  {name}:\n")).expect("a service").1;
+        after.lines().take_while(|line| line.is_empty() || line.starts_with("    ")).collect()
+    };
+    let (migrate, worker, sample): (String, String, String) =
+        (service("migrate"), service("worker"), service("sample"));
+    assert!(migrate.contains("\"--grant\"") && migrate.contains("postgres://cupping:"));
+    assert!(sample.contains("postgres://importer:"), "{sample}");
+    assert!(!worker.contains("postgres://"), "it logs in as the shared setting says: {worker}");
+    let shared = COMPOSE.split_once("\nservices:").expect("services").0;
+    assert!(shared.contains("postgres://worker:"), "{shared}");
+    for role in ["worker LOGIN", "importer LOGIN"] {
+        assert!(INIT.contains(&format!("CREATE ROLE {role}")), "{role}");
+    }
 }
 
 #[test]

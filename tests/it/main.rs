@@ -6,7 +6,9 @@
 
 mod accept_failures;
 mod accept_lists;
+mod accept_mapped;
 mod accept_outages;
+mod accept_roles;
 mod accept_scale;
 mod accept_signals;
 mod admin_server;
@@ -27,6 +29,7 @@ mod pg_guarded;
 mod pg_import;
 mod pg_mapping;
 mod pg_protocol;
+mod pg_silence;
 mod pg_state;
 mod pg_support;
 mod pipeline_broker;

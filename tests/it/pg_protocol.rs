@@ -1,9 +1,10 @@
 //! The write protocol on a real PostgreSQL: outcomes, order, rights, and nobody in its way.
 
 use crate::pg_support::{Shop, batch, bean, connect, item, list, unforgiving};
+use cupping::config::CatalogueConfig;
 use cupping::domain::ranking::Similar;
 use cupping::store::import::CatalogueWriter;
-use cupping::store::postgres::{PostgresStore, ROLES_SQL};
+use cupping::store::postgres::{PostgresStore, roles_sql};
 use cupping::store::{Catalogue, LogMark, SimilarityStore, StoreSettings, WriteItem, WriteOutcome};
 use cupping::txn::ticket::Ticket;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -172,7 +173,7 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
     shop.beans(2).await;
     shop.sql("INSERT INTO region (name) VALUES ('Africa')").await;
     for _ in 0..2 {
-        shop.sql(ROLES_SQL).await;
+        shop.sql(roles_sql(&CatalogueConfig::default())).await;
     }
     let (login, url) = shop.login("IN ROLE cupping_worker").await;
     let worker = PostgresStore::connect(&url, StoreSettings::default()).await.expect("connected");
@@ -207,7 +208,7 @@ async fn the_worker_role_runs_the_write_path_and_cannot_touch_a_region() {
 #[tokio::test]
 async fn the_importer_role_writes_the_catalogue_and_not_the_lists() {
     let shop = Shop::open().await;
-    shop.sql(ROLES_SQL).await;
+    shop.sql(roles_sql(&CatalogueConfig::default())).await;
     let (login, url) = shop.login("IN ROLE cupping_importer").await;
     let importer = PostgresStore::connect(&url, StoreSettings::default()).await.expect("connected");
     let record = format!(r#"{{"id":"{}","regions":["Ethiopia/Guji"]}}"#, bean(1));

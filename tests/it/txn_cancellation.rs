@@ -2,6 +2,7 @@
 
 use crate::support::databases::PostgresDatabase;
 use crate::support::metering;
+use crate::support::proxy::Proxy;
 use cupping::txn::{Transactor, TxnError, TxnOptions, guarded, work};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Row};
@@ -34,19 +35,30 @@ fn single() -> PgPoolOptions {
     PgPoolOptions::new().max_connections(1).test_before_acquire(false)
 }
 
-#[tokio::test]
+/// Begins a transaction that gets no answer, and gives up waiting; then the server answers.
 #[expect(clippy::disallowed_methods, reason = "shows the hazard that the guard is there for")]
+async fn begin_and_give_up(pool: &PgPool, proxy: &Proxy) {
+    proxy.freeze();
+    poll_and_drop(pool.begin(), 100).await;
+    proxy.open();
+}
+
+#[tokio::test]
 async fn cancelled_begin_leaves_no_open_transaction_under_the_guard() {
     let recorder = metering::recorder();
     let _metrics = metrics::set_default_local_recorder(recorder);
     let database = PostgresDatabase::create().await;
+    let server = database.options();
+    let proxy = Proxy::start(&format!("{}:{}", server.get_host(), server.get_port())).await;
+    let (host, port) = (proxy.address.ip().to_string(), proxy.address.port());
+    let options = || server.clone().host(&host).port(port);
 
-    let bare = single().connect_with(database.options()).await.expect("PostgreSQL answers");
-    poll_and_drop(bare.begin(), 1).await;
+    let bare = single().connect_with(options()).await.expect("PostgreSQL answers");
+    begin_and_give_up(&bare, &proxy).await;
     assert!(is_stale(&bare).await, "without the guard the hazard shows; else this test is void");
 
-    let pool = guarded(single()).connect_with(database.options()).await.expect("it answers");
-    poll_and_drop(pool.begin(), 1).await;
+    let pool = guarded(single()).connect_with(options()).await.expect("it answers");
+    begin_and_give_up(&pool, &proxy).await;
     assert!(!is_stale(&pool).await);
     for _ in 0..20 {
         assert!(!is_stale(&pool).await, "a healthy connection stays");

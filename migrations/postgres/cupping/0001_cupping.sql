@@ -51,7 +51,7 @@ CREATE TABLE cupping.queue_message (
     headers         jsonb NOT NULL DEFAULT '{}',
     type            text,
     content_type    text,
-    published_at    timestamptz NOT NULL,
+    published_at    timestamptz NOT NULL DEFAULT now(),
     available_at    timestamptz NOT NULL DEFAULT now(),
     attempt         integer NOT NULL DEFAULT 1,
     crash_count     integer NOT NULL DEFAULT 0,

@@ -3,20 +3,21 @@
 //! Decides: what is a problem and what only deserves a look. Never does: change anything.
 
 use super::PostgresStore;
-use super::migrate::{OLDEST, pending};
+use super::migrate::{OLDEST, owns_catalogue, pending};
+use super::roles::on_catalogue;
 use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use crate::config::{CatalogueConfig, PipelineConfig, Refresh};
-use crate::store::mapping::{self, quote_qualified};
+use crate::store::mapping::{self, DbSchema};
 use crate::store::{Finding, Severity, StoreError};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 const RUN_MIGRATE: &str = "run `cupping migrate` as the owner of the tables";
 
 /// What a worker needs in the schema `cupping`.
-const OURS: [(&str, &str); 6] = [
+const OURS: [(&str, &str); 7] = [
     ("change_log", "SELECT, INSERT, DELETE"),
+    ("change_log_seq_seq", "USAGE"),
     ("source_state", "SELECT, INSERT, UPDATE, DELETE"),
     ("state", "SELECT, INSERT, UPDATE, DELETE"),
     ("note", "SELECT, INSERT, UPDATE, DELETE"),
@@ -49,16 +50,33 @@ impl PostgresStore {
         }
         let catalogue = &self.settings.catalogue;
         let schema = read_schema(&self.pool, &catalogue.schema).await?;
-        let mapped = mapping::check(catalogue, &schema);
+        let pending = pending(&self.pool).await?;
+        let unmade = !pending.is_empty() && owns_catalogue(&self.pool, catalogue).await?;
+        let mapped = if unmade {
+            let message = format!(
+                "there is no table {} in schema {} yet; `cupping migrate` makes our catalogue, or \
+                 map your own tables in [catalogue]",
+                catalogue.bean_table, catalogue.schema
+            );
+            vec![finding("catalogue", Severity::Problem, message)]
+        } else {
+            let mut found = mapping::check(catalogue, &schema);
+            promise_lists(&mut found, catalogue, &schema);
+            found
+        };
         if mapped.iter().all(|found| found.severity != Severity::Problem) {
             let message = format!("every table and column is there ({})", catalogue.schema);
             findings.push(finding("catalogue", Severity::Ok, message));
         }
         findings.extend(mapped);
-        findings.extend(self.check_migrations().await?);
+        findings.extend(self.check_migrations(&pending).await?);
+        if !pending.is_empty() {
+            findings.extend(self.check_server_settings().await?);
+            return Ok(findings);
+        }
         let ours: Vec<(String, &str)> =
             OURS.iter().map(|(table, rights)| (format!("cupping.{table}"), *rights)).collect();
-        let theirs = rights_on_catalogue(catalogue, schema.tables.keys());
+        let theirs = on_catalogue(catalogue);
         findings.extend(self.check_rights(theirs.into_iter().chain(ours).collect()).await?);
         findings.extend(self.check_server_settings().await?);
         Ok(findings)
@@ -77,16 +95,15 @@ impl PostgresStore {
         let report = |schema: String| {
             let message = format!(
                 "this role lacks USAGE on schema {schema}; give it the role cupping_worker \
-                 (migrations/postgres/roles.sql)"
+                 (`cupping migrate --roles` prints how)"
             );
             finding("database.rights", Severity::Problem, message)
         };
         Ok(closed.into_iter().map(report).collect())
     }
 
-    async fn check_migrations(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn check_migrations(&self, pending: &[&str]) -> Result<Vec<Finding>, StoreError> {
         let migrations = "database.migrations";
-        let pending = pending(&self.pool).await?;
         if !pending.is_empty() {
             let message = format!("not applied: {}; {RUN_MIGRATE}", pending.join(", "));
             return Ok(vec![finding(migrations, Severity::Problem, message)]);
@@ -125,7 +142,7 @@ impl PostgresStore {
         Ok(findings)
     }
 
-    /// Rights on tables; those that do not exist are reported elsewhere.
+    /// Rights on tables and on the sequence of the log; what does not exist is reported elsewhere.
     async fn check_rights(&self, wanted: Vec<(String, &str)>) -> Result<Vec<Finding>, StoreError> {
         let (tables, rights): (Vec<String>, Vec<String>) = wanted
             .into_iter()
@@ -134,10 +151,13 @@ impl PostgresStore {
             })
             .unzip();
         let lacking: Vec<(String, String)> = sqlx::query_as(
-            "SELECT name, string_agg(wish, ', ') \
-             FROM unnest($1::text[], $2::text[]) AS wanted (name, wish) \
+            "SELECT name, string_agg(wish, ', ' ORDER BY position) \
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY \
+                  AS wanted (name, wish, position) \
              WHERE to_regclass(name) IS NOT NULL \
-               AND NOT has_table_privilege(to_regclass(name), wish) \
+               AND NOT CASE wish WHEN 'USAGE' \
+                   THEN has_sequence_privilege(to_regclass(name), wish) \
+                   ELSE has_table_privilege(to_regclass(name), wish) END \
              GROUP BY name ORDER BY name",
         )
         .bind(tables)
@@ -152,7 +172,7 @@ impl PostgresStore {
         let report = |(table, rights): (String, String)| {
             let message = format!(
                 "this role lacks {rights} on {table}; grant it, or give the role cupping_worker \
-                 (migrations/postgres/roles.sql)"
+                 (`cupping migrate --roles` prints how)"
             );
             finding(subject, Severity::Problem, message)
         };
@@ -197,31 +217,12 @@ impl PostgresStore {
     }
 }
 
-/// The rights a worker needs on the mapped tables that exist.
-fn rights_on_catalogue<'n>(
-    catalogue: &CatalogueConfig,
-    existing: impl Iterator<Item = &'n String>,
-) -> Vec<(String, &'static str)> {
-    let mut read = BTreeSet::from([catalogue.bean_table.as_str()]);
-    for dimension in &catalogue.dimensions {
-        read.extend(dimension.join.as_ref().map(|join| join.table.as_str()));
-        read.extend(dimension.text.as_ref().map(|text| text.table.as_str()));
-        if let Some(values) = &dimension.values {
-            read.insert(&values.table);
-            read.extend(values.parents.as_ref().map(|parents| parents.table.as_str()));
-        }
+/// A table of lists that is missing is nothing to worry about: `migrate` makes it.
+fn promise_lists(findings: &mut [Finding], catalogue: &CatalogueConfig, schema: &DbSchema) {
+    if schema.tables.contains_key(&catalogue.similarity.table) {
+        return;
     }
-    let lists = catalogue.similarity.table.as_str();
-    existing
-        .filter_map(|table| {
-            let rights = if table == lists {
-                "SELECT, INSERT, DELETE"
-            } else if read.contains(table.as_str()) {
-                "SELECT"
-            } else {
-                return None;
-            };
-            Some((quote_qualified(&catalogue.schema, table), rights))
-        })
-        .collect()
+    for found in findings.iter_mut().filter(|f| f.subject == "catalogue.similarity.table") {
+        found.message += "; `cupping migrate` makes it";
+    }
 }

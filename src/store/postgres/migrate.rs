@@ -7,13 +7,14 @@
 //! so that no two tables are locked at once.
 
 use super::PostgresStore;
+use super::fitting::{create_lists, refuse_problems, with_lists};
 use super::schema::{read_schema, server_version};
 use super::snapshot::failed;
 use super::triggers::{Trigger, wanted};
 use crate::config::{CatalogueConfig, IdType};
+use crate::store::StoreError;
 use crate::store::import::is_own_schema;
-use crate::store::mapping::{self, DbSchema, quote, quote_qualified};
-use crate::store::{Severity, StoreError};
+use crate::store::mapping::{quote, quote_qualified};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlSafeStr};
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ const CUPPING: [(i64, &str, &str); 1] =
 const CATALOGUE: [(i64, &str, &str); 1] =
     [(1, "catalogue", include_str!("../../../migrations/postgres/catalogue/0001_catalogue.sql"))];
 
-const DOING: &str = "migrating the database";
+pub(super) const DOING: &str = "migrating the database";
 
 /// Where sqlx notes the migrations of the schema `cupping`.
 const NOTED: &str = "cupping.migration";
@@ -46,10 +47,16 @@ impl PostgresStore {
             let message = format!("PostgreSQL {version} is too old; 15 or later is needed");
             return Err(StoreError::Schema(message));
         }
+        let catalogue = &self.settings.catalogue;
+        let owns = owns_catalogue(&self.pool, catalogue).await?;
+        if !owns {
+            // Before anything is made: a mapping that cannot fit is refused.
+            let schema = read_schema(&self.pool, &catalogue.schema).await?;
+            refuse_problems(catalogue, &with_lists(catalogue, schema))?;
+        }
         let mut done = Vec::new();
         run(&self.pool, NOTED, &CUPPING, &mut done).await?;
-        let catalogue = &self.settings.catalogue;
-        if owns_catalogue(&self.pool, catalogue).await? {
+        if owns {
             run(&self.pool, NOTED_CATALOGUE, &CATALOGUE, &mut done).await?;
         }
         let mut schema = read_schema(&self.pool, &catalogue.schema).await?;
@@ -251,7 +258,10 @@ pub(super) async fn pending(pool: &PgPool) -> Result<Vec<&'static str>, StoreErr
 }
 
 /// Whether the default catalogue is ours to create, or was created by us.
-async fn owns_catalogue(pool: &PgPool, catalogue: &CatalogueConfig) -> Result<bool, StoreError> {
+pub(super) async fn owns_catalogue(
+    pool: &PgPool,
+    catalogue: &CatalogueConfig,
+) -> Result<bool, StoreError> {
     if !is_default(catalogue) {
         return Ok(false);
     }
@@ -266,44 +276,4 @@ async fn owns_catalogue(pool: &PgPool, catalogue: &CatalogueConfig) -> Result<bo
 pub(super) fn is_default(catalogue: &CatalogueConfig) -> bool {
     catalogue.schema == CatalogueConfig::default().schema
         && is_own_schema(catalogue, &[IdType::Auto, IdType::Uuid])
-}
-
-/// Creates the table of lists of a mapped catalogue, without foreign keys.
-async fn create_lists(
-    pool: &PgPool,
-    catalogue: &CatalogueConfig,
-    schema: &DbSchema,
-) -> Result<(), StoreError> {
-    let id = schema
-        .tables
-        .get(&catalogue.bean_table)
-        .and_then(|table| table.columns.get(&catalogue.bean_id));
-    // Without the bean's id there is nothing to begin with: say everything that is wrong.
-    let Some(id) = id else { return refuse_problems(catalogue, schema) };
-    let lists = &catalogue.similarity;
-    let table = quote_qualified(&catalogue.schema, &lists.table);
-    let (source, similar) = (quote(&lists.source), quote(&lists.similar));
-    let sql = format!(
-        "CREATE TABLE {table} ({source} {kind} NOT NULL, {similar} {kind} NOT NULL, \
-         {score} double precision NOT NULL, PRIMARY KEY ({source}, {similar})); \
-         CREATE INDEX ON {table} ({similar})",
-        kind = id.type_name,
-        score = quote(&lists.score),
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.map(drop).map_err(failed(DOING))
-}
-
-fn refuse_problems(catalogue: &CatalogueConfig, schema: &DbSchema) -> Result<(), StoreError> {
-    let problems: Vec<String> = mapping::check(catalogue, schema)
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Problem)
-        .map(|finding| format!("{}: {}", finding.subject, finding.message))
-        .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::Schema(format!(
-        "the mapping does not fit the database:\n  {}",
-        problems.join("\n  ")
-    )))
 }

@@ -119,7 +119,11 @@ impl Endpoint {
             }
             _ => return self.lost(&error),
         };
-        TransportError::Misconfigured(format!("{what}: {advice} (the broker says: {text})"))
+        let message = format!("{what}: {advice} (the broker says: {text})");
+        if code == NOT_FOUND {
+            return TransportError::Missing(message);
+        }
+        TransportError::Misconfigured(message)
     }
 
     fn explain_connect(&self, error: &lapin::Error) -> TransportError {

@@ -286,7 +286,7 @@ async fn open_patiently(
                 }
                 return Ok(consuming);
             }
-            Err(error @ TransportError::Misconfigured(_)) if !past.worked => return Err(error),
+            Err(error) if error.is_misfit() && !past.worked => return Err(error),
             Err(error) => {
                 failures = failures.saturating_add(1);
                 let pause = dialer.endpoint.pause(failures);

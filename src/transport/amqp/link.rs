@@ -53,7 +53,7 @@ enum State {
     /// Ready, but the broker is short of memory or disk and does not read what we publish.
     Blocked(String),
     /// The broker refuses our settings, and never accepted them; tried again now and then.
-    Refused(String),
+    Refused(TransportError),
 }
 
 /// The link: cheap to share, its task starts with the first use and ends with [`Link::close`] or
@@ -114,7 +114,7 @@ impl Link {
         };
         match self.cancel.run_until_cancelled(settled).await.flatten() {
             Some(State::Up(live)) => Ok(live),
-            Some(State::Refused(why)) => Err(TransportError::Misconfigured(why)),
+            Some(State::Refused(why)) => Err(why),
             _ => Err(self.dialer.endpoint.unreachable("the connection was closed".into())),
         }
     }
@@ -278,10 +278,11 @@ impl Keeper {
                     self.state.send_replace(State::Down(Some(error.clone())));
                     error
                 }
-                Err(TransportError::Misconfigured(why)) if !worked => {
+                Err(why) if why.is_misfit() && !worked => {
                     failures = u32::MAX;
-                    self.state.send_replace(State::Refused(why.clone()));
-                    why
+                    let text = why.to_string();
+                    self.state.send_replace(State::Refused(why));
+                    text
                 }
                 Err(error) => {
                     failures = failures.saturating_add(1);

@@ -3,10 +3,12 @@
 //! Decides: what every stored list must be. Never does: use the index.
 
 use super::world::World;
+use cupping::config::Config;
 use cupping::domain::bean::BeanId;
 use cupping::domain::expansion::Expander;
 use cupping::domain::ranking::{Similar, SimilarList, read_score};
 use cupping::domain::similarity::oracle_list;
+use cupping::store::mapping::{quote, quote_qualified};
 use cupping::store::postgres::PostgresStore;
 use cupping::store::settings::StoreSettings;
 use cupping::store::{Catalogue, Loading};
@@ -20,8 +22,13 @@ pub(crate) fn source_lock_key(bean: &str) -> i64 {
 
 /// Compares every stored list of the world with the oracle's; panics with the differences.
 pub(crate) async fn assert_lists_equal_the_oracles(world: &World) {
-    let expected = oracle(world).await;
-    let stored = stored(world).await;
+    assert_lists_equal_under(world, &Config::default()).await;
+}
+
+/// The same for a catalogue and a score of one's own.
+pub(crate) async fn assert_lists_equal_under(world: &World, config: &Config) {
+    let expected = oracle(world, config).await;
+    let stored = stored(world, config).await;
     let wrong: Vec<_> = expected
         .iter()
         .filter(|(bean, list)| stored.get(*bean).map_or(!list.is_empty(), |rows| rows != *list))
@@ -42,9 +49,8 @@ pub(crate) async fn assert_lists_equal_the_oracles(world: &World) {
     assert!(!expected.is_empty(), "an empty catalogue proves nothing");
 }
 
-async fn oracle(world: &World) -> BTreeMap<BeanId, SimilarList> {
-    let config = cupping::config::Config::default();
-    let store = PostgresStore::connect(&world.database_url, StoreSettings::from_config(&config))
+async fn oracle(world: &World, config: &Config) -> BTreeMap<BeanId, SimilarList> {
+    let store = PostgresStore::connect(&world.database_url, StoreSettings::from_config(config))
         .await
         .expect("the database answers");
     let mut expander = None;
@@ -72,13 +78,19 @@ async fn oracle(world: &World) -> BTreeMap<BeanId, SimilarList> {
         .collect()
 }
 
-async fn stored(world: &World) -> BTreeMap<BeanId, SimilarList> {
-    let rows: Vec<(String, String, f64)> = sqlx::query_as(
-        "SELECT source_bean_id::text, similar_bean_id::text, score FROM coffee_bean_similarity",
-    )
-    .fetch_all(&world.admin)
-    .await
-    .expect("the lists are readable");
+async fn stored(world: &World, config: &Config) -> BTreeMap<BeanId, SimilarList> {
+    let lists = &config.catalogue.similarity;
+    let sql = format!(
+        "SELECT {}::text, {}::text, {}::float8 FROM {}",
+        quote(&lists.source),
+        quote(&lists.similar),
+        quote(&lists.score),
+        quote_qualified(&config.catalogue.schema, &lists.table)
+    );
+    let rows: Vec<(String, String, f64)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_all(&world.admin)
+        .await
+        .expect("the lists are readable");
     let mut lists: BTreeMap<BeanId, SimilarList> = BTreeMap::new();
     for (source, similar, score) in rows {
         let bean = BeanId::parse(&similar).expect("a stored id");

@@ -5,7 +5,7 @@
 
 use super::databases::PostgresDatabase;
 use super::{amqp_url, eventually, postgres_url};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -114,6 +114,31 @@ impl World {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "cupping {args:?}: {}\n{stderr}", output.status);
         String::from_utf8(output.stdout).expect("the command prints UTF-8")
+    }
+
+    /// Runs a verb that must fail; answers its exit code and what it said.
+    pub(crate) fn fail(&self, args: &[&str], input: &str) -> (i32, String) {
+        let file = self.path("input");
+        std::fs::write(&file, input).expect("the input is written");
+        let input = std::fs::File::open(&file).expect("the input is readable");
+        let output = self.command(args).stdin(input).output().expect("the command starts");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).expect("the command prints UTF-8");
+        assert!(!output.status.success(), "cupping {args:?} succeeded:\n{said}");
+        (output.status.code().expect("it ended by itself"), said)
+    }
+
+    /// Makes a login with attributes, such as `IN ROLE cupping_worker`; answers the setting of
+    /// this database's URL for it.
+    pub(crate) async fn login(&self, attributes: &str) -> String {
+        let login = super::unique("login");
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE ROLE {login} LOGIN {attributes}")))
+            .execute(&self.admin)
+            .await
+            .expect("a superuser may create a role");
+        let mut url = url::Url::parse(&self.database_url).expect("a URL");
+        url.set_username(&login).expect("a user can be set");
+        format!("database.url={url}")
     }
 
     /// A path in the world's directory.
