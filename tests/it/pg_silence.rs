@@ -15,8 +15,8 @@ async fn a_silent_network_is_an_outage_and_hangs_no_read() {
     let proxy = Proxy::start(&server).await;
     url.set_ip_host(proxy.address.ip()).expect("a URL with a host");
     url.set_port(Some(proxy.address.port())).expect("a URL with a port");
-    let mut settings = StoreSettings::default();
-    settings.acquire_timeout = Duration::from_millis(300);
+    let acquire_timeout = Duration::from_millis(300);
+    let mut settings = StoreSettings { acquire_timeout, ..StoreSettings::default() };
     settings.transaction.statement_timeout = Duration::from_millis(300);
     let store = PostgresStore::connect(url.as_str(), settings).await.expect("it connects");
     store.migrate().await.expect("it migrates");
