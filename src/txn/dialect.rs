@@ -8,12 +8,16 @@ use crate::resilience::retryability::{Reason, Retryability};
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Execute};
 
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 mod sealed {
     pub trait Sealed {}
+    #[cfg(feature = "postgres")]
     impl Sealed for sqlx::Postgres {}
+    #[cfg(feature = "sqlite")]
     impl Sealed for sqlx::Sqlite {}
 }
 

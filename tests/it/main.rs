@@ -44,6 +44,3 @@ mod store_import;
 mod store_sqlite;
 mod support;
 mod transport_conformance;
-mod txn_cancellation;
-mod txn_core;
-mod txn_locks;

@@ -1,0 +1,17 @@
+//! What the tests of the toolkit share.
+//!
+//! Decides: nothing of its own; `tests/common` is shared with the tests of the service.
+//! Never does: skip a test.
+
+#![allow(dead_code, unreachable_pub, reason = "each topic uses its own part")]
+
+#[path = "../common/databases.rs"]
+pub mod databases;
+#[path = "../common/ground.rs"]
+mod ground;
+#[path = "../common/metering.rs"]
+pub mod metering;
+#[path = "../common/proxy.rs"]
+pub mod proxy;
+
+pub use ground::{eventually, mariadb_url, postgres_url, redis_url, unique};
