@@ -23,6 +23,8 @@
 //! concurrency, so it must have no effect outside of the database.
 
 pub mod body;
+pub mod breaker;
+pub mod budget;
 pub mod dialect;
 pub mod error;
 mod events;
@@ -31,11 +33,15 @@ pub mod guard;
 pub mod locks;
 pub mod options;
 mod progress;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod ticket;
 pub mod transaction;
 pub mod transactor;
 
 pub use body::{BodyError, BodyFuture};
+pub use breaker::{Breaker, BreakerOpen};
+pub use budget::RetryBudget;
 pub use dialect::Dialect;
 pub use error::TxnError;
 pub use guard::guarded;
