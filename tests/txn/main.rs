@@ -6,7 +6,6 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod cancellation;
-
 mod locks;
 mod support;
 mod units;
