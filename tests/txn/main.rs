@@ -6,6 +6,8 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod cancellation;
+mod effects;
 mod locks;
+mod scopes;
 mod support;
 mod units;
