@@ -37,6 +37,7 @@ pub mod options;
 pub mod outcome;
 mod progress;
 mod scope;
+mod statements;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;
