@@ -5,8 +5,12 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod breaker;
 mod cancellation;
-
 mod locks;
+mod redis_breaker;
+mod redis_fence;
+mod redis_idempotency;
+mod redis_lock;
 mod support;
 mod units;

@@ -13,5 +13,7 @@ mod ground;
 pub mod metering;
 #[path = "../common/proxy.rs"]
 pub mod proxy;
+#[path = "../common/redis.rs"]
+pub mod redis;
 
 pub use ground::{eventually, mariadb_url, postgres_url, redis_url, unique};
