@@ -26,18 +26,26 @@ pub mod body;
 pub mod breaker;
 pub mod budget;
 pub mod dialect;
+mod effects;
 pub mod error;
 mod events;
 pub mod forensics;
 pub mod guard;
 pub mod locks;
+mod lost_commit;
 pub mod options;
+pub mod outcome;
 mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod scope;
+pub mod stats;
 pub mod ticket;
 pub mod transaction;
 pub mod transactor;
+mod unit;
+mod watch;
+mod witness;
 
 pub use body::{BodyError, BodyFuture};
 pub use breaker::{Breaker, BreakerOpen};
@@ -47,8 +55,9 @@ pub use error::TxnError;
 pub use guard::guarded;
 pub use locks::{GateLock, LockKeys, lock_key};
 pub use options::{Isolation, TxnOptions};
+pub use stats::Stats;
 pub use transaction::Tx;
-pub use transactor::Transactor;
+pub use transactor::{OnDeadlock, Transactor};
 
 #[doc(inline)]
 pub use crate::txn_work as work;

@@ -3,7 +3,9 @@
 //! Decides: how any error becomes a [`BodyError`]. Never does: judge whether to try again.
 
 use super::dialect::Dialect;
+use super::error::code_of;
 use super::transaction::Tx;
+use crate::resilience::retryability::Reason;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -30,6 +32,8 @@ pub(super) enum Cause {
     Abandoned,
     /// A lock was asked for out of order.
     LockOrder(String),
+    /// The body asks for the whole unit to be run again.
+    Again(Reason, Arc<dyn Error + Send + Sync>),
     /// The body's own failure.
     Own(Box<dyn Error + Send + Sync>),
 }
@@ -38,6 +42,51 @@ impl BodyError {
     /// A failure of the body's own: the transaction is rolled back and not tried again.
     pub fn own(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Cause::Own(error.into()))
+    }
+
+    /// A conflict that the body itself has found (a version that has moved on): the transaction is
+    /// rolled back, and the whole unit runs again while attempts last.
+    ///
+    /// ```
+    /// use cupping::txn::BodyError;
+    ///
+    /// let error = BodyError::conflict("the alert was resolved meanwhile");
+    /// assert_eq!(error.to_string(), "the alert was resolved meanwhile");
+    /// ```
+    pub fn conflict(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Cause::Again(Reason::Serialization, Arc::from(error.into())))
+    }
+
+    /// What the database said, where it was the database that failed.
+    #[must_use]
+    pub fn database(&self) -> Option<&sqlx::Error> {
+        match &self.0 {
+            Cause::Database(error) | Cause::Gate(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The body's own error, where it is an `E`.
+    ///
+    /// ```
+    /// use cupping::txn::BodyError;
+    ///
+    /// let error: BodyError = "x".parse::<i32>().unwrap_err().into();
+    /// assert!(error.own_ref::<std::num::ParseIntError>().is_some());
+    /// ```
+    #[must_use]
+    pub fn own_ref<E: Error + 'static>(&self) -> Option<&E> {
+        match &self.0 {
+            Cause::Own(error) => error.downcast_ref(),
+            Cause::Again(_, error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE or code the database gave, where it did.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        self.database().and_then(code_of)
     }
 }
 
@@ -62,6 +111,7 @@ impl fmt::Display for BodyError {
             ),
             Cause::Abandoned => f.write_str("nobody waits for this transaction any more"),
             Cause::LockOrder(message) => f.write_str(message),
+            Cause::Again(_, error) => error.fmt(f),
             Cause::Own(error) => error.fmt(f),
         }
     }

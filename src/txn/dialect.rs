@@ -4,10 +4,13 @@
 
 use super::forensics::DeadlockReport;
 use super::options::TxnOptions;
+use super::outcome::{Resolution, Transaction};
 use crate::resilience::retryability::{Reason, Retryability};
 use futures_util::future::BoxFuture;
-use sqlx::{Database, Execute};
+use sqlx::{Database, Execute, Pool};
 
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
@@ -15,16 +18,45 @@ mod sqlite;
 
 mod sealed {
     pub trait Sealed {}
+    #[cfg(feature = "mysql")]
+    impl Sealed for sqlx::MySql {}
     #[cfg(feature = "postgres")]
     impl Sealed for sqlx::Postgres {}
     #[cfg(feature = "sqlite")]
     impl Sealed for sqlx::Sqlite {}
 }
 
-type Sent<'e, T> = BoxFuture<'e, Result<T, sqlx::Error>>;
+/// The answer to something sent.
+pub type Sent<'e, T> = BoxFuture<'e, Result<T, sqlx::Error>>;
 
-/// A database that [`super::Transactor`] can work with. Sealed.
+/// A transaction that has begun: what the server calls it, and what to set back when it has ended.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The session's number on the server (backend process, connection id), for cancelling a
+    /// statement and for finding it in the server's logs.
+    pub session: Option<u64>,
+    /// The transaction's own number, where a lost COMMIT can be asked after.
+    pub transaction: Option<Transaction>,
+    /// Statements that give the session its own settings back.
+    pub restore: Option<String>,
+}
+
+/// A database that [`super::Transactor`] can work with. Sealed: PostgreSQL, MySQL and MariaDB, and
+/// SQLite, each behind the feature of its name.
+///
+/// ```
+/// use cupping::txn::{Dialect, Isolation, TxnOptions};
+///
+/// fn name<DB: Dialect>() -> &'static str {
+///     DB::SYSTEM
+/// }
+/// # #[cfg(feature = "sqlite")]
+/// assert_eq!(name::<sqlx::Sqlite>(), "sqlite");
+/// ```
 pub trait Dialect: Database + sealed::Sealed {
+    /// The database's name in traces.
+    const SYSTEM: &'static str;
+
     /// Whether the server itself ends a statement at `statement_timeout`. The client then bounds
     /// its own wait a little above, so that a dead network cannot hold it for ever.
     const SERVER_ENDS_STATEMENTS: bool;
@@ -32,17 +64,42 @@ pub trait Dialect: Database + sealed::Sealed {
     /// Classifies by the database's code, never by its text.
     fn classify_code(error: &dyn sqlx::error::DatabaseError) -> Retryability;
 
+    /// Whether the server refused a connection for want of room: worth a pause and another try.
+    fn has_no_room(error: &dyn sqlx::error::DatabaseError) -> bool;
+
     /// Whether a COMMIT that failed with this code may nevertheless have happened.
     fn commit_in_doubt(error: &dyn sqlx::error::DatabaseError) -> bool;
 
     /// The report inside a deadlock error.
     fn deadlock(error: &sqlx::Error) -> Option<DeadlockReport>;
 
-    /// What is sent before [`Dialect::begin`], outside of the transaction.
-    fn prepare(options: &TxnOptions) -> Option<String>;
+    /// The deadlock that struck `session` last, where the error does not tell and the server is to
+    /// be asked (needs the right to see the engine's status).
+    fn last_deadlock(pool: &Pool<Self>, session: u64)
+    -> BoxFuture<'static, Option<DeadlockReport>>;
 
-    /// The statement, or the statements in one round trip, that begin a transaction.
-    fn begin(options: &TxnOptions) -> String;
+    /// Begins a transaction with its settings, in as few round trips as the database allows.
+    /// `label` is what the server's own views shall call it.
+    fn begin<'e>(
+        connection: &'e mut Self::Connection,
+        options: &'e TxnOptions,
+        label: &'e str,
+    ) -> Sent<'e, Begun>;
+
+    /// Whether a failed [`Dialect::begin`] certainly left no transaction open.
+    fn refused_begin(error: &sqlx::Error) -> bool;
+
+    /// The transaction's number, where it was not known at its beginning; sent before COMMIT.
+    fn number(connection: &mut Self::Connection) -> Sent<'_, Option<Transaction>>;
+
+    /// Stops the statement that a session is executing.
+    fn cancel(connection: &mut Self::Connection, session: u64) -> Sent<'_, ()>;
+
+    /// Whether a transaction was committed, as far as the server can tell now.
+    fn resolve<'e>(
+        connection: &'e mut Self::Connection,
+        transaction: &'e Transaction,
+    ) -> Sent<'e, Resolution>;
 
     /// Whether the connection is outside of any transaction.
     fn is_clean(connection: &mut Self::Connection) -> Sent<'_, bool>;
@@ -88,6 +145,21 @@ pub trait Dialect: Database + sealed::Sealed {
             sqlx::Error::PoolClosed => Retryability::Transient(Reason::Shutdown),
             _ => Retryability::Permanent,
         }
+    }
+
+    /// Why another attempt at once may succeed, if it may: conflicts, a lost connection, a server
+    /// without room. A full disk or an exhausted pool is left to the caller.
+    #[must_use]
+    fn retry_at_once(error: &sqlx::Error) -> Option<Reason> {
+        let Retryability::Transient(reason) = Self::classify(error) else { return None };
+        let again = match reason {
+            Reason::Deadlock | Reason::Serialization | Reason::LockTimeout | Reason::Connection => {
+                true
+            }
+            Reason::Overload => error.as_database_error().is_some_and(Self::has_no_room),
+            _ => false,
+        };
+        again.then_some(reason)
     }
 
     /// Whether a COMMIT that failed with this error may nevertheless have happened.
@@ -142,6 +214,19 @@ macro_rules! executing {
     };
 }
 use executing;
+
+/// The first row of the answer to several statements sent as one.
+macro_rules! first_row {
+    ($connection:expr, $sql:expr) => {
+        sqlx::raw_sql(sqlx::AssertSqlSafe($sql))
+            .fetch_all($connection)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or(sqlx::Error::RowNotFound)?
+    };
+}
+use first_row;
 
 /// Milliseconds for a server's setting: at least one, because zero means no limit.
 fn millis(duration: std::time::Duration) -> u128 {

@@ -2,6 +2,7 @@
 //!
 //! Decides: the vocabulary, and which failures a caller may try again later. Never does: retry.
 
+use super::breaker::BreakerOpen;
 use crate::resilience::retryability::{Reason, Retryability};
 use std::error::Error;
 use std::sync::Arc;
@@ -34,9 +35,47 @@ pub enum TxnError {
         attempts: u32,
         /// Why the last one failed.
         reason: Reason,
-        /// What the database said last.
+        /// What the database, or the body, said last.
         #[source]
-        source: Arc<sqlx::Error>,
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Another attempt was due, but the retries shared with others (see [`super::RetryBudget`])
+    /// are used up: a storm of failures is under way, and retrying would feed it.
+    #[error(
+        "transaction {name} was not retried ({}): the retry budget is spent: {source}",
+        .reason.label()
+    )]
+    BudgetSpent {
+        /// The transaction's name.
+        name: &'static str,
+        /// Attempts made.
+        attempts: u32,
+        /// Why the last one failed.
+        reason: Reason,
+        /// What the database, or the body, said last.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// The circuit breaker in front of the pool is open: the database was not called.
+    #[error("transaction {name} was not started: {source}")]
+    Refused {
+        /// The transaction's name.
+        name: &'static str,
+        /// Which breaker, and when it is worth asking again.
+        #[source]
+        source: BreakerOpen,
+    },
+    /// A unit was started inside the body of another. It would take a second connection whose locks
+    /// no plan orders with the first one's. Use the body's own transaction: [`super::Tx::scope`].
+    #[error(
+        "transaction {name} was started inside the body of transaction {outer}: use the scope of \
+         its transaction instead"
+    )]
+    Nested {
+        /// The transaction's name.
+        name: &'static str,
+        /// The one around it.
+        outer: &'static str,
     },
     /// The gate lock (see [`super::GateLock`]) was not granted in time: structural work is under
     /// way. Pause and try again; nothing is wrong with the unit of work.
@@ -106,12 +145,16 @@ impl TxnError {
     pub fn retryability(&self) -> Retryability {
         match self {
             Self::Database { retryability, .. } => *retryability,
-            Self::Exhausted { reason, .. } => Retryability::Transient(*reason),
+            Self::Exhausted { reason, .. } | Self::BudgetSpent { reason, .. } => {
+                Retryability::Transient(*reason)
+            }
+            Self::Refused { source, .. } => source.retryability(),
             Self::GateBusy { .. } => Retryability::Transient(Reason::LockTimeout),
             Self::Timeout { .. } => Retryability::Transient(Reason::Timeout),
             Self::OutcomeUnknown { .. } => Retryability::OutcomeUnknown,
             Self::Poisoned { .. }
             | Self::LockOrder { .. }
+            | Self::Nested { .. }
             | Self::Body { .. }
             | Self::Panicked { .. } => Retryability::Permanent,
         }
@@ -127,9 +170,10 @@ impl TxnError {
     #[must_use]
     pub fn code(&self) -> Option<String> {
         match self {
-            Self::Database { source, .. }
-            | Self::Exhausted { source, .. }
-            | Self::GateBusy { source, .. } => code_of(source),
+            Self::Database { source, .. } | Self::GateBusy { source, .. } => code_of(source),
+            Self::Exhausted { source, .. } | Self::BudgetSpent { source, .. } => {
+                source.downcast_ref::<sqlx::Error>().and_then(code_of)
+            }
             Self::Poisoned { code, .. } => code.clone(),
             _ => None,
         }

@@ -9,8 +9,9 @@
 use super::forensics::DeadlockReport;
 use crate::resilience::retryability::Reason;
 use metrics::{counter, histogram};
+use std::error::Error;
 use std::time::Duration;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// How a unit of work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(super) enum Outcome {
     Exhausted,
     Abandoned,
     Unknown,
+    Ignored,
+    Refused,
 }
 
 impl Outcome {
@@ -30,12 +33,15 @@ impl Outcome {
             Self::Exhausted => "exhausted",
             Self::Abandoned => "abandoned",
             Self::Unknown => "unknown",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
         }
     }
 }
 
-pub(super) fn finished(name: &'static str, outcome: Outcome, duration: Duration) {
+pub(super) fn finished(name: &'static str, outcome: Outcome, attempts: u32, duration: Duration) {
     let outcome = outcome.label();
+    histogram!("cupping_transaction_attempts", "name" => name).record(attempts);
     counter!("cupping_transactions_total", "name" => name, "outcome" => outcome).increment(1);
     histogram!("cupping_transaction_duration_seconds", "name" => name).record(duration);
 }
@@ -46,19 +52,19 @@ pub(super) fn retried(
     attempts_max: u32,
     delay: Duration,
     reason: Reason,
-    error: &sqlx::Error,
+    error: &dyn Error,
 ) {
     let reason = reason.label();
     counter!("cupping_transaction_retries_total", "name" => name, "reason" => reason).increment(1);
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    warn!(name, attempt, attempts_max, delay_ms, reason, %error, "transaction retried");
+    warn!(name, attempt, attempts_max, delay_ms, reason, error = %error, "transaction retried");
 }
 
-pub(super) fn exhausted(name: &'static str, attempts: u32, reason: Reason, error: &sqlx::Error) {
+pub(super) fn exhausted(name: &'static str, attempts: u32, reason: Reason, error: &dyn Error) {
     let reason = reason.label();
     counter!("cupping_retries_exhausted_total", "level" => "transaction", "reason" => reason)
         .increment(1);
-    error!(name, attempts, reason, %error, "retries exhausted");
+    error!(name, attempts, reason, error = %error, "retries exhausted");
 }
 
 pub(super) fn deadlock(name: &'static str, attempt: u32, report: &DeadlockReport) {
@@ -80,4 +86,41 @@ pub(super) fn lock_wait(duration: Duration) {
 pub(super) fn leaked() {
     counter!("cupping_transactions_leaked_total").increment(1);
     warn!("a connection came back to its pool inside an open transaction and was closed");
+}
+
+pub(super) fn budget_spent(name: &'static str, attempts: u32, reason: Reason) {
+    let reason = reason.label();
+    counter!("cupping_retry_budget_spent_total", "name" => name).increment(1);
+    warn!(name, attempts, reason, "retry budget spent");
+}
+
+pub(super) fn connection_obtained(duration: Duration) {
+    histogram!("cupping_connection_wait_seconds").record(duration);
+}
+
+pub(super) fn deadlock_ignored(name: &'static str, attempt: u32) {
+    counter!("cupping_deadlocks_ignored_total", "name" => name).increment(1);
+    info!(name, attempt, "deadlock ignored");
+}
+
+pub(super) fn cancelled(name: &'static str, session: u64) {
+    counter!("cupping_statements_cancelled_total", "name" => name).increment(1);
+    warn!(name, db.session = session, "statement cancelled after the deadline");
+}
+
+pub(super) fn cancel_failed(name: &'static str, session: u64, error: &sqlx::Error) {
+    warn!(name, db.session = session, %error, "statement not cancelled; its timeout will end it");
+}
+
+pub(super) fn commit_lost(name: &'static str, error: &sqlx::Error) {
+    warn!(name, %error, "answer to commit lost");
+}
+
+pub(super) fn commit_resolved(name: &'static str, outcome: &'static str) {
+    counter!("cupping_commits_resolved_total", "outcome" => outcome).increment(1);
+    info!(name, outcome, "lost commit resolved");
+}
+
+pub(super) fn effect_panicked(name: &'static str) {
+    error!(name, "an effect after the commit panicked; the transaction is committed");
 }

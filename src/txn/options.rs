@@ -2,7 +2,9 @@
 //!
 //! Decides: the defaults, and the pause before a retry. Never does: sleep.
 
-use crate::resilience::backoff::FullJitter;
+use crate::resilience::backoff::{EqualJitter, FullJitter};
+use crate::resilience::retryability::Reason;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The isolation level of a transaction.
@@ -17,13 +19,32 @@ pub enum Isolation {
     Serializable,
 }
 
-/// How a unit of work is to be run. SQLite has one isolation level (serializable) and no
-/// statement timeout; it takes `lock_timeout` as its busy timeout.
+/// How a unit of work is to be run.
+///
+/// SQLite has one isolation level (serializable) and no statement timeout; it takes `lock_timeout`
+/// as its busy timeout. MySQL and MariaDB take `lock_timeout` in whole seconds, rounded up; MySQL
+/// ends only SELECTs at `statement_timeout`. What they keep in the session is given back to it
+/// after the transaction.
+///
+/// ```
+/// use cupping::txn::{Isolation, TxnOptions};
+/// use std::time::Duration;
+///
+/// let options = TxnOptions {
+///     isolation: Isolation::Serializable,
+///     attempts: 5,
+///     deadline: Duration::from_secs(10),
+///     ..TxnOptions::default()
+/// };
+/// assert!(!options.read_only);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TxnOptions {
     /// Attempts in all, at least one.
     pub attempts: u32,
-    /// Upper bound of the first pause (full jitter: the pause is uniform from zero to the bound).
+    /// Upper bound of the first pause. After a conflict the pause is uniform from zero to the bound
+    /// (full jitter); after a lost connection or a server without room it is at least half of it
+    /// (equal jitter).
     pub base_delay: Duration,
     /// Factor from one upper bound to the next.
     pub multiplier: f64,
@@ -38,6 +59,12 @@ pub struct TxnOptions {
     pub isolation: Isolation,
     /// Whether the transaction may only read.
     pub read_only: bool,
+    /// Whether the transaction's number is noted, so that a COMMIT whose answer is lost can be
+    /// asked after (PostgreSQL). Without it such a unit ends as `OutcomeUnknown`, unless an
+    /// idempotency record tells.
+    pub resolve_commit: bool,
+    /// What this unit is about (a message's id), for the server's own views and logs.
+    pub label: Option<Arc<str>>,
 }
 
 impl Default for TxnOptions {
@@ -51,6 +78,8 @@ impl Default for TxnOptions {
             deadline: Duration::from_secs(30),
             isolation: Isolation::ReadCommitted,
             read_only: false,
+            resolve_commit: true,
+            label: None,
         }
     }
 }
@@ -62,12 +91,32 @@ impl TxnOptions {
         Self { isolation: Isolation::RepeatableRead, read_only: true, ..Self::default() }
     }
 
-    /// The pause before retry number `retry` (from 1), with `u` uniform in `[0, 1)`; never longer
-    /// than the deadline.
+    /// The pause before retry number `retry` (from 1) after a failure for `reason`, with `u`
+    /// uniform in `[0, 1)`; never longer than the deadline.
+    ///
+    /// ```
+    /// use cupping::resilience::retryability::Reason;
+    /// use cupping::txn::TxnOptions;
+    ///
+    /// let options = TxnOptions::default();
+    /// assert_eq!(options.pause(Reason::Deadlock, 1, 0.0).as_millis(), 0);
+    /// assert_eq!(options.pause(Reason::Connection, 1, 0.0), options.base_delay / 2);
+    /// ```
     #[must_use]
-    pub fn pause(&self, retry: u32, u: f64) -> Duration {
-        let (base, multiplier) = (self.base_delay, self.multiplier);
-        FullJitter { base, multiplier, cap: self.deadline }.delay(retry, u)
+    pub fn pause(&self, reason: Reason, retry: u32, u: f64) -> Duration {
+        let (base, multiplier, cap) = (self.base_delay, self.multiplier, self.deadline);
+        match reason {
+            Reason::Connection | Reason::Overload => {
+                EqualJitter { base, multiplier, cap }.delay(retry, u)
+            }
+            _ => FullJitter { base, multiplier, cap }.delay(retry, u),
+        }
+    }
+
+    /// Whether the transaction's number is wanted: a transaction that only reads has nothing in
+    /// doubt.
+    pub(super) fn resolves_commit(&self) -> bool {
+        self.resolve_commit && !self.read_only
     }
 }
 
@@ -78,10 +127,18 @@ mod tests {
     #[test]
     fn pauses_are_uniform_below_a_doubling_bound() {
         let options = TxnOptions::default();
-        assert_eq!(options.pause(1, 0.0), Duration::ZERO);
-        assert_eq!(options.pause(1, 0.5), Duration::from_millis(50));
-        assert_eq!(options.pause(2, 0.5), Duration::from_millis(100));
-        assert_eq!(options.pause(3, 0.5), Duration::from_millis(200));
-        assert!(options.pause(u32::MAX, 0.99) <= options.deadline);
+        let pause = |retry, u| options.pause(Reason::Deadlock, retry, u);
+        assert_eq!(pause(1, 0.0), Duration::ZERO);
+        assert_eq!(pause(1, 0.5), Duration::from_millis(50));
+        assert_eq!(pause(2, 0.5), Duration::from_millis(100));
+        assert_eq!(pause(3, 0.5), Duration::from_millis(200));
+        assert!(pause(u32::MAX, 0.99) <= options.deadline);
+    }
+
+    #[test]
+    fn a_server_that_needs_a_pause_gets_half_of_it_at_least() {
+        let options = TxnOptions::default();
+        assert_eq!(options.pause(Reason::Overload, 1, 0.0), Duration::from_millis(50));
+        assert_eq!(options.pause(Reason::Connection, 2, 0.5), Duration::from_millis(150));
     }
 }

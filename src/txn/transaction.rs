@@ -6,63 +6,113 @@
 
 use super::body::{BodyError, Cause};
 use super::dialect::Dialect;
+use super::effects::Effects;
 use super::locks::Held;
 use super::options::TxnOptions;
+use super::outcome::Transaction;
 use super::progress::Progress;
+use super::watch::Watch;
+use super::witness::Witness;
 use crate::resilience::retryability::{Reason, Retryability};
+use futures_util::FutureExt;
 use sqlx::pool::PoolConnection;
-use sqlx::{Execute, FromRow};
+use sqlx::{Execute, FromRow, Pool};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How much longer than the server's own timeout the client waits for a statement's answer.
-const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// An open transaction. Handed to a body by [`super::Transactor::run`]; committed or rolled back
 /// there, never by the body.
+///
+/// There is no retry in here: a unit runs again from its beginning or not at all, so a `Tx` cannot
+/// run a unit of its own.
+///
+/// ```compile_fail
+/// # use cupping::txn::{Tx, TxnOptions, BodyError, work};
+/// # #[cfg(feature = "postgres")]
+/// async fn nested(tx: &mut Tx<sqlx::Postgres>) {
+///     tx.run("inner", &TxnOptions::default(), work!(|tx| { Ok(()) })).await;
+/// }
+/// # #[cfg(not(feature = "postgres"))] compile_error!("postgres only");
+/// ```
 #[derive(Debug)]
 pub struct Tx<DB: Dialect> {
-    connection: PoolConnection<DB>,
-    progress: Arc<Progress>,
-    answer_within: Option<Duration>,
+    pub(super) connection: PoolConnection<DB>,
+    pub(super) watch: Watch<DB>,
     poison: Option<Arc<sqlx::Error>>,
     open: bool,
     broken: bool,
+    unseen: bool,
+    number: Option<Transaction>,
+    asks_number: bool,
+    restore: Option<String>,
+    session: Option<u64>,
+    pub(super) depth: u32,
     pub(super) held: Held,
+    pub(super) effects: Effects,
+    pub(super) witness: Option<Witness<DB>>,
+}
+
+/// What is left of a transaction when it is committed.
+pub(super) struct Committed {
+    pub(super) effects: Effects,
+}
+
+/// A COMMIT that failed, with what is needed to find out what became of it.
+pub(super) struct CommitFailed<DB: Dialect> {
+    pub(super) error: sqlx::Error,
+    pub(super) number: Option<Transaction>,
+    pub(super) witness: Option<Witness<DB>>,
+    pub(super) effects: Effects,
 }
 
 impl<DB: Dialect> Tx<DB> {
     pub(super) async fn begin(
-        mut connection: PoolConnection<DB>,
+        pool: &Pool<DB>,
+        connection: PoolConnection<DB>,
+        (name, label): (&'static str, &str),
         options: &TxnOptions,
         progress: Arc<Progress>,
     ) -> Result<Self, sqlx::Error> {
-        let answer_within =
-            DB::SERVER_ENDS_STATEMENTS.then(|| options.statement_timeout + ANSWER_GRACE);
-        if let Some(sql) = DB::prepare(options) {
-            DB::send(&mut connection, sql).await?;
-        }
+        let watch = Watch::new(name, progress, options.statement_timeout, pool.connect_options());
         let mut tx = Self {
             connection,
-            progress,
-            answer_within,
+            watch,
             poison: None,
             open: true,
             broken: false,
+            unseen: false,
+            number: None,
+            asks_number: false,
+            restore: None,
+            session: None,
+            depth: 0,
             held: Held::default(),
+            effects: Effects::default(),
+            witness: None,
         };
-        let begun = DB::send(&mut tx.connection, DB::begin(options));
-        match answered(answer_within, begun).await {
-            Ok(()) => Ok(tx),
+        let begun = DB::begin(&mut tx.connection, options, label);
+        match tx.watch.ended(begun).await {
+            Ok(begun) => {
+                tx.asks_number = begun.transaction.is_none() && options.resolves_commit();
+                (tx.number, tx.restore) = (begun.transaction, begun.restore);
+                tx.session = begun.session;
+                tx.watch.set_session(begun.session);
+                Ok(tx)
+            }
             Err(error) => {
                 // A database that could not grant the lock has not begun (SQLite); after any
                 // other error the connection is closed.
-                tx.open =
-                    !matches!(DB::classify(&error), Retryability::Transient(Reason::LockTimeout));
+                tx.open = !DB::refused_begin(&error);
                 Err(error)
             }
         }
+    }
+
+    /// The session's number on the server (backend process, connection id), as its logs and views
+    /// show it; `None` on SQLite.
+    #[must_use]
+    pub fn session(&self) -> Option<u64> {
+        self.session
     }
 
     /// Sends a query for its effect.
@@ -75,7 +125,7 @@ impl<DB: Dialect> Tx<DB> {
     {
         self.admit()?;
         let sent = DB::execute(&mut self.connection, query);
-        let answer = answered(self.answer_within, sent).await;
+        let answer = self.watch.answered(sent).await;
         self.remember(answer)
     }
 
@@ -89,7 +139,7 @@ impl<DB: Dialect> Tx<DB> {
     {
         self.admit()?;
         let sent = DB::fetch_all(&mut self.connection, query);
-        let answer = answered(self.answer_within, sent).await;
+        let answer = self.watch.answered(sent).await;
         self.remember(answer)
     }
 
@@ -103,7 +153,7 @@ impl<DB: Dialect> Tx<DB> {
     {
         self.admit()?;
         let sent = DB::fetch_optional(&mut self.connection, query);
-        let answer = answered(self.answer_within, sent).await;
+        let answer = self.watch.answered(sent).await;
         self.remember(answer)
     }
 
@@ -146,18 +196,65 @@ impl<DB: Dialect> Tx<DB> {
         Ok(row.as_ref().map(O::from_row).transpose()?)
     }
 
+    /// Sends a query for one row, read as an `O`.
+    ///
+    /// # Errors
+    /// As [`Tx::fetch_one`] and [`Tx::fetch_all_as`].
+    pub async fn fetch_one_as<'q, O, E>(&mut self, query: E) -> Result<O, BodyError>
+    where
+        O: for<'r> FromRow<'r, DB::Row>,
+        E: Execute<'q, DB> + 'q,
+    {
+        let row = self.fetch_optional_as(query).await?;
+        Ok(row.ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    /// Runs existing code on the connection inside this transaction: a function that takes
+    /// `&mut PgConnection` and returns sqlx's errors.
+    ///
+    /// # Hazards
+    /// The code must neither begin nor end a transaction. An error that it swallows is noticed
+    /// before COMMIT where the database tells (PostgreSQL), at the price of a round trip.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn with_connection<T, F>(&mut self, code: F) -> Result<T, BodyError>
+    where
+        F: for<'c> FnOnce(&'c mut DB::Connection) -> super::dialect::Sent<'c, T>,
+    {
+        self.admit()?;
+        self.unseen = true;
+        let answer = self.watch.answered(code(&mut self.connection)).await;
+        self.remember(answer)
+    }
+
+    /// Has `effect` run once, after the commit is known, before [`super::Transactor::run`] returns:
+    /// for what must not happen for a transaction that is rolled back or run again (telling
+    /// watching clients). Effects run in the order in which they were registered.
+    ///
+    /// # Hazards
+    /// A process that dies between the commit and the effect never runs it: what must not be lost
+    /// belongs into a table of the same transaction (an outbox).
+    pub fn after_commit<F, Fut>(&mut self, effect: F)
+    where
+        F: FnOnce() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.effects.add(Box::new(move || effect().boxed()));
+    }
+
     /// Refuses to send when it would be in vain.
-    fn admit(&self) -> Result<(), BodyError> {
+    pub(super) fn admit(&self) -> Result<(), BodyError> {
         if self.poison.is_some() {
             return Err(BodyError(Cause::Poisoned));
         }
-        if self.progress.is_abandoned() {
+        if self.watch.is_abandoned() {
             return Err(BodyError(Cause::Abandoned));
         }
         Ok(())
     }
 
-    fn remember<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, BodyError> {
+    pub(super) fn remember<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, BodyError> {
         answer.map_err(|error| {
             let error = Arc::new(error);
             self.poison = Some(Arc::clone(&error));
@@ -172,15 +269,44 @@ impl<DB: Dialect> Tx<DB> {
         self.poison.clone()
     }
 
+    /// After a scope has been rolled back on the server.
+    pub(super) fn clear_poison(&mut self) {
+        self.poison = None;
+    }
+
+    /// What has to be asked before COMMIT: an error that code of the caller's own swallowed, and
+    /// the transaction's number where it was not to be asked earlier.
+    pub(super) async fn before_commit(&mut self) -> Result<(), BodyError> {
+        if self.unseen && self.poison.is_none() {
+            let sent = DB::send(&mut self.connection, "SELECT 1".into());
+            let answer = self.watch.answered(sent).await;
+            self.remember(answer)?;
+        }
+        if self.asks_number {
+            let sent = DB::number(&mut self.connection);
+            let answer = self.watch.answered(sent).await;
+            self.number = self.remember(answer)?;
+        }
+        Ok(())
+    }
+
     /// Sends COMMIT; the connection goes back to its pool if the answer was good.
-    pub(super) async fn commit(mut self) -> Result<(), (Self, sqlx::Error)> {
+    pub(super) async fn commit(mut self) -> Result<Committed, CommitFailed<DB>> {
         let sent = DB::send(&mut self.connection, "COMMIT".into());
-        match answered(self.answer_within, sent).await {
+        let answer = self.watch.ended(sent).await;
+        let effects = std::mem::take(&mut self.effects);
+        match answer {
             Ok(()) => {
-                self.open = false;
-                Ok(())
+                self.release();
+                Ok(Committed { effects })
             }
-            Err(error) => Err((self, error)),
+            Err(error) => {
+                let (number, witness) = (self.number.take(), self.witness.take());
+                if !DB::in_doubt(&error) {
+                    self.rollback().await;
+                }
+                Err(CommitFailed { error, number, witness, effects })
+            }
         }
     }
 
@@ -190,9 +316,22 @@ impl<DB: Dialect> Tx<DB> {
             return;
         }
         let sent = DB::send(&mut self.connection, "ROLLBACK".into());
-        if answered(self.answer_within, sent).await.is_ok() {
-            self.open = false;
+        if self.watch.ended(sent).await.is_ok() {
+            self.release();
         }
+    }
+
+    /// The transaction has ended: gives the session its own settings back, off the caller's path.
+    fn release(mut self) {
+        // A cancel may still be on its way to this session: `open` stays, and it is closed.
+        self.open = self.watch.has_cancelled();
+        let Some(restore) = self.restore.take().filter(|_| !self.open) else { return };
+        // Joined by nobody: it holds the connection, which the pool's own close waits for.
+        tokio::spawn(async move {
+            let tx = &mut self;
+            let sent = DB::send(&mut tx.connection, restore);
+            tx.open = tx.watch.ended(sent).await.is_err();
+        });
     }
 }
 
@@ -203,16 +342,4 @@ impl<DB: Dialect> Drop for Tx<DB> {
             self.connection.close_on_drop();
         }
     }
-}
-
-/// Waits for an answer, within a bound where the server promises one.
-async fn answered<T>(
-    within: Option<Duration>,
-    sent: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let Some(within) = within else { return sent.await };
-    tokio::time::timeout(within, sent).await.unwrap_or_else(|_| {
-        let message = format!("no answer within {within:?}, though the server ends statements");
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
-    })
 }

@@ -7,10 +7,12 @@
 
 mod breaker;
 mod cancellation;
+mod effects;
 mod locks;
 mod redis_breaker;
 mod redis_fence;
 mod redis_idempotency;
 mod redis_lock;
+mod scopes;
 mod support;
 mod units;

@@ -1,7 +1,7 @@
 //! Redis out of reach: calls end in time, the breaker opens, calls fail fast, and all comes back.
 
-use crate::support::redis::{proxied, settings, touchy};
-use crate::support::{eventually, metering};
+use crate::support::redis::{link_with, proxied, settings, touchy};
+use crate::support::{eventually, metering, redis_url};
 use cupping::resilience::breaker::BreakerState;
 use cupping::resilience::retryability::{Reason, Retryability};
 use cupping::txn::redis::{
@@ -84,12 +84,20 @@ async fn work_is_not_begun_without_its_record() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_is_refused_for_good_and_opens_nothing() {
-    let breaker = touchy(PATIENT);
-    let (_proxy, link) = proxied(RedisSettings { breaker, ..settings() }).await;
-    let namespace = "WRONGTYPE";
-    drop(namespace);
+async fn a_refusal_for_good_opens_nothing() {
+    let settings = RedisSettings { breaker: touchy(PATIENT), ..settings() };
+    let key = format!("{}:lock:{{1:s:r}}", settings.namespace);
+    let client = redis::Client::open(redis_url()).expect("a URL");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("Redis answers");
+    let list = redis::cmd("RPUSH").arg(&key).arg(1).exec_async(&mut redis).await;
+    list.expect("a list where the lock would be");
+    let link = link_with(settings);
     let lock = RedisLock::new(link.clone(), LockSettings::default());
-    lock.acquire("s", "r").await.expect("free").release().await.expect("still held");
+    for _ in 0..5 {
+        let error = link_error(lock.try_acquire("s", "r").await.expect_err("the wrong type"));
+        assert!(matches!(error, LinkError::Refused { .. }), "{error}");
+        assert_eq!(error.retryability(), Retryability::Permanent);
+    }
     assert_eq!(link.breaker().state(), BreakerState::Closed);
+    redis::cmd("DEL").arg(&key).exec_async(&mut redis).await.expect("it does");
 }

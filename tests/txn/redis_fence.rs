@@ -1,18 +1,17 @@
 //! Fencing: a holder that does not know that its lock has expired cannot write after a newer one.
 
 use crate::support::databases::PostgresDatabase;
+use crate::support::mariadb::MariaDatabase;
 use crate::support::redis::{link_with, settings};
-use cupping::txn::redis::{
-    FenceRefused, Fenced, FencingToken, LockSettings, RedisLock, fence,
-};
-use cupping::txn::{Transactor, TxnError, TxnOptions, work};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Executor, PgPool, Postgres, Sqlite, SqlitePool};
+use crate::support::sqlite::SqliteDatabase;
+use cupping::txn::redis::{FenceRefused, Fenced, FencingToken, LockSettings, RedisLock, fence};
+use cupping::txn::{Isolation, Transactor, TxnError, TxnOptions, work};
+use sqlx::{Executor, MySql, MySqlPool, PgPool, Postgres, Sqlite};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-const TABLE: &str = "CREATE TABLE note (writer text NOT NULL)";
+const TABLE: &str = "CREATE TABLE note (writer varchar(50) NOT NULL)";
 
 async fn postgres(database: &PostgresDatabase) -> PgPool {
     let pool = database.pool(4).await;
@@ -22,10 +21,17 @@ async fn postgres(database: &PostgresDatabase) -> PgPool {
     pool
 }
 
-async fn sqlite(dir: &tempfile::TempDir) -> SqlitePool {
-    let file = SqliteConnectOptions::new().filename(dir.path().join("f")).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().connect_with(file).await.expect("a file");
+async fn sqlite() -> SqliteDatabase {
+    let database = SqliteDatabase::create(4).await;
     for sql in [<Sqlite as Fenced>::DDL, <Sqlite as Fenced>::DDL, TABLE] {
+        database.pool.execute(sql).await.expect("a table, and the fence's twice");
+    }
+    database
+}
+
+async fn mariadb(database: &MariaDatabase) -> MySqlPool {
+    let pool = database.pool(4).await;
+    for sql in [<MySql as Fenced>::DDL, <MySql as Fenced>::DDL, TABLE] {
         pool.execute(sql).await.expect("a table, and the fence's twice");
     }
     pool
@@ -35,12 +41,14 @@ async fn sqlite(dir: &tempfile::TempDir) -> SqlitePool {
 macro_rules! write_as {
     ($pool:expr, $writer:literal, $token:expr) => {{
         let token: FencingToken = $token;
-        let body = work!([token] => |tx| {
-            fence(tx, "note/1", token).await?;
-            tx.execute(concat!("INSERT INTO note VALUES ('", $writer, "')")).await?;
-            Ok(())
-        });
-        Transactor::new($pool.clone()).run("write", &TxnOptions::default(), body).await
+        let transactor = Transactor::new($pool.clone());
+        transactor
+            .run("write", &TxnOptions::default(), work!([token] => |tx| {
+                fence(tx, "note/1", token).await?;
+                tx.execute(concat!("INSERT INTO note VALUES ('", $writer, "')")).await?;
+                Ok(())
+            }))
+            .await
     }};
 }
 
@@ -90,9 +98,43 @@ async fn a_paused_holder_cannot_write_after_a_newer_one_on_postgres() {
 }
 
 #[tokio::test]
+async fn a_paused_holder_cannot_write_after_a_newer_one_on_mariadb() {
+    let database = MariaDatabase::create().await;
+    a_paused_holder_is_refused!(mariadb(&database).await);
+}
+
+#[tokio::test]
 async fn a_paused_holder_cannot_write_after_a_newer_one_on_sqlite() {
-    let dir = tempfile::tempdir().expect("a directory");
-    a_paused_holder_is_refused!(sqlite(&dir).await);
+    let database = sqlite().await;
+    a_paused_holder_is_refused!(database.pool.clone());
+}
+
+/// A snapshot older than the newer holder's commit must not hide its token.
+#[tokio::test]
+async fn an_old_snapshot_does_not_let_a_late_holder_through_on_mariadb() {
+    let database = MariaDatabase::create().await;
+    let pool = mariadb(&database).await;
+    let (old, new) = (FencingToken::new(1), FencingToken::new(2));
+    write_as!(pool, "old", old).expect("the first");
+    let (looked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let late = tokio::spawn({
+        let transactor = Transactor::new(pool.clone());
+        let body = work!([looked, go_on] => |tx: MySql| {
+            tx.fetch_all("SELECT * FROM note").await?;
+            looked.notify_one();
+            go_on.notified().await;
+            fence(tx, "note/1", old).await?;
+            tx.execute("INSERT INTO note VALUES ('late')").await?;
+            Ok(())
+        });
+        let options = TxnOptions { isolation: Isolation::RepeatableRead, ..Default::default() };
+        async move { transactor.run("late", &options, body).await }
+    });
+    looked.notified().await;
+    write_as!(pool, "new", new).expect("newer");
+    go_on.notify_one();
+    let refused = refusal(late.await.expect("no panic").expect_err("too late"));
+    assert_eq!((refused.presented, refused.newest), (old, new));
 }
 
 #[tokio::test]

@@ -191,7 +191,8 @@ async fn a_worker_that_lost_its_lease_is_stopped_and_stores_nothing() {
 async fn done_but_not_recorded_is_said_so() {
     let (proxy, link) = proxied(RedisSettings { breaker: touchy(PATIENT), ..settings() }).await;
     let effect = Effect::default();
-    let result = RedisIdempotency::new(link).once("s", "k", "f", &options(), async || {
+    let (records, options) = (RedisIdempotency::new(link), options());
+    let result = records.once("s", "k", "f", &options, async || {
         proxy.refuse();
         proxy.cut();
         effect.happen().await

@@ -9,11 +9,15 @@
 pub mod databases;
 #[path = "../common/ground.rs"]
 mod ground;
+#[path = "../common/mariadb.rs"]
+pub mod mariadb;
 #[path = "../common/metering.rs"]
 pub mod metering;
 #[path = "../common/proxy.rs"]
 pub mod proxy;
 #[path = "../common/redis.rs"]
 pub mod redis;
+#[path = "../common/sqlite.rs"]
+pub mod sqlite;
 
 pub use ground::{eventually, mariadb_url, postgres_url, redis_url, unique};

@@ -2,19 +2,33 @@
 //!
 //! Decides: what each SQLSTATE means for a retry. Never does: look at a message's text.
 
-use super::{Dialect, Sent, executing, millis};
+use super::{Begun, Dialect, Sent, executing, first_row, millis};
 use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::options::{Isolation, TxnOptions};
+use crate::txn::outcome::{Resolution, Transaction};
+use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
-use sqlx::{Postgres, Row};
+use sqlx::postgres::{PgDatabaseError, PgRow};
+use sqlx::{Pool, Postgres, Row};
 use std::time::Duration;
 
 /// The server ends a session that idles inside our transaction this long after the deadline.
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
+/// The longest application name a server keeps, in bytes.
+const NAME_BYTES: usize = 63;
+
+/// Session; transaction; and what numbers transactions here, which a fail-over or a restore
+/// changes.
+const WHO: &str = "SELECT pg_backend_pid(), pg_current_xact_id()::text, ";
+/// Before COMMIT, where it was not to be asked before.
+const WHO_IF_WRITTEN: &str = "SELECT 0, pg_current_xact_id_if_assigned()::text, ";
+const SERVER: &str = "(SELECT system_identifier::text FROM pg_control_system()) || '/' || \
+                      left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+
 impl Dialect for Postgres {
+    const SYSTEM: &'static str = "postgresql";
     const SERVER_ENDS_STATEMENTS: bool = true;
 
     fn classify_code(error: &dyn DatabaseError) -> Retryability {
@@ -40,6 +54,10 @@ impl Dialect for Postgres {
         Retryability::Transient(reason)
     }
 
+    fn has_no_room(error: &dyn DatabaseError) -> bool {
+        error.code().as_deref() == Some("53300")
+    }
+
     fn commit_in_doubt(error: &dyn DatabaseError) -> bool {
         // A session ended by an administrator while it waits for a synchronous standby has
         // committed locally already.
@@ -55,26 +73,69 @@ impl Dialect for Postgres {
             .then(|| DeadlockReport::from_postgres(error.detail(), error.r#where()))
     }
 
-    fn prepare(_: &TxnOptions) -> Option<String> {
-        None
+    fn last_deadlock(_: &Pool<Self>, _: u64) -> BoxFuture<'static, Option<DeadlockReport>> {
+        Box::pin(std::future::ready(None))
     }
 
-    fn begin(options: &TxnOptions) -> String {
-        let isolation = match options.isolation {
-            Isolation::ReadCommitted => "READ COMMITTED",
-            Isolation::RepeatableRead => "REPEATABLE READ",
-            Isolation::Serializable => "SERIALIZABLE",
-        };
-        let access = if options.read_only { "READ ONLY" } else { "READ WRITE" };
-        // One simple query, so one round trip; integers only, so nothing to quote.
-        format!(
-            "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL lock_timeout = {}; \
-             SET LOCAL statement_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = {}",
-            millis(options.lock_timeout),
-            millis(options.statement_timeout),
-            millis(options.deadline + IDLE_GRACE),
-        )
+    fn begin<'e>(
+        connection: &'e mut Self::Connection,
+        options: &'e TxnOptions,
+        label: &'e str,
+    ) -> Sent<'e, Begun> {
+        Box::pin(async move {
+            let begin = begin_statements(options, label);
+            // A query as the first statement would fix the snapshot of the stricter levels before
+            // the body has locked anything; there the session is asked for its number before.
+            if options.isolation != Isolation::ReadCommitted {
+                let who =
+                    sqlx::query("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
+                let session = u64::try_from(who.try_get::<i32, _>(0)?).ok();
+                Self::send(connection, begin).await?;
+                return Ok(Begun { session, ..Begun::default() });
+            }
+            let who = if options.resolves_commit() {
+                format!("{begin}; {WHO}{SERVER}")
+            } else {
+                format!("{begin}; SELECT pg_backend_pid()")
+            };
+            let row = first_row!(connection, who);
+            let session = u64::try_from(row.try_get::<i32, _>(0)?).ok();
+            let transaction = options.resolves_commit().then(|| transaction(&row)).transpose()?;
+            Ok(Begun { session, transaction: transaction.flatten(), restore: None })
+        })
+    }
+
+    fn refused_begin(_: &sqlx::Error) -> bool {
+        false
+    }
+
+    fn number(connection: &mut Self::Connection) -> Sent<'_, Option<Transaction>> {
+        Box::pin(async move {
+            let row = first_row!(connection, format!("{WHO_IF_WRITTEN}{SERVER}"));
+            transaction(&row)
+        })
+    }
+
+    fn cancel(connection: &mut Self::Connection, session: u64) -> Sent<'_, ()> {
+        Self::send(connection, format!("SELECT pg_cancel_backend({session})"))
+    }
+
+    fn resolve<'e>(
+        connection: &'e mut Self::Connection,
+        transaction: &'e Transaction,
+    ) -> Sent<'e, Resolution> {
+        Box::pin(async move {
+            let number = transaction.number;
+            let row = first_row!(
+                connection,
+                format!("SELECT pg_xact_status('{number}'::xid8), {SERVER}")
+            );
+            let (status, server): (Option<String>, String) = (row.try_get(0)?, row.try_get(1)?);
+            if *server != *transaction.server {
+                return Ok(Resolution::Unknown);
+            }
+            Ok(Resolution::from_status(status.as_deref()))
+        })
     }
 
     fn is_clean(connection: &mut Self::Connection) -> Sent<'_, bool> {
@@ -88,6 +149,53 @@ impl Dialect for Postgres {
     executing!();
 }
 
+/// One simple query, so one round trip; integers and a cleaned name only, so nothing to quote.
+fn begin_statements(options: &TxnOptions, label: &str) -> String {
+    let isolation = match options.isolation {
+        Isolation::ReadCommitted => "READ COMMITTED",
+        Isolation::RepeatableRead => "REPEATABLE READ",
+        Isolation::Serializable => "SERIALIZABLE",
+    };
+    let access = if options.read_only { "READ ONLY" } else { "READ WRITE" };
+    format!(
+        "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL lock_timeout = {}; \
+         SET LOCAL statement_timeout = {}; \
+         SET LOCAL idle_in_transaction_session_timeout = {}; \
+         SET LOCAL application_name = '{}'",
+        millis(options.lock_timeout),
+        millis(options.statement_timeout),
+        millis(options.deadline + IDLE_GRACE),
+        application_name(label),
+    )
+}
+
+/// What a server takes as an application name: printable ASCII without quotes, cut to its length.
+fn application_name(label: &str) -> String {
+    let clean = |c: char| match c {
+        '\'' | '\\' => '?',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    label.chars().map(clean).take(NAME_BYTES).collect()
+}
+
+fn transaction(row: &PgRow) -> Result<Option<Transaction>, sqlx::Error> {
+    let (number, server): (Option<String>, String) = (row.try_get(1)?, row.try_get(2)?);
+    let number = number.and_then(|number| number.parse().ok());
+    Ok(number.map(|number| Transaction { number, server: server.into() }))
+}
+
 fn routine(error: &dyn DatabaseError) -> Option<&str> {
     error.try_downcast_ref::<PgDatabaseError>()?.routine()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_leave_its_quotes() {
+        assert_eq!(application_name("o'neil\\; – x"), "o?neil?; ? x");
+        assert_eq!(application_name(&"x".repeat(99)).len(), NAME_BYTES);
+    }
 }

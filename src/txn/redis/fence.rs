@@ -165,3 +165,29 @@ impl Fenced for sqlx::Sqlite {
         "SELECT token FROM cupping_fence WHERE resource = ?1"
     );
 }
+
+#[cfg(feature = "mysql")]
+impl Fenced for sqlx::MySql {
+    const DDL: &'static str = "CREATE TABLE IF NOT EXISTS cupping_fence (
+        resource varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
+        token bigint NOT NULL
+    ) ENGINE = InnoDB";
+
+    fn remember<'t>(
+        tx: &'t mut Tx<Self>,
+        resource: &'t str,
+        token: i64,
+    ) -> BoxFuture<'t, Result<i64, BodyError>> {
+        Box::pin(async move {
+            // No condition is possible here, and the count of rows says nothing (it depends on a
+            // flag of the connection): so keep the larger and look.
+            let upsert = "INSERT INTO cupping_fence (resource, token) VALUES (?, ?)
+                          ON DUPLICATE KEY UPDATE token = GREATEST(token, VALUES(token))";
+            tx.execute(sqlx::query(upsert).bind(resource).bind(token)).await?;
+            // FOR UPDATE reads what is there now, not what the snapshot saw.
+            let newest = "SELECT token FROM cupping_fence WHERE resource = ? FOR UPDATE";
+            let newest = tx.fetch_one(sqlx::query(newest).bind(resource)).await?;
+            Ok(sqlx::Row::try_get(&newest, 0)?)
+        })
+    }
+}
