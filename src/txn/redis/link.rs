@@ -116,19 +116,27 @@ impl RedisLink {
         keys: &[&str],
         arguments: &[&str],
     ) -> Result<T, LinkError> {
+        let sent = self.run_uncounted(script, keys, arguments);
+        Ok(self.shared.breaker.call(sent, LinkError::retryability).await?)
+    }
+
+    /// Runs a script past the breaker, for tidying up after a call that was counted.
+    pub(super) async fn run_uncounted<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<T, LinkError> {
         let after = self.shared.settings.timeout;
-        let bounded = async {
-            let number = &mut 0;
-            let answered = self.send(script, keys, arguments, number);
-            match tokio::time::timeout(after, answered).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    self.forget(*number);
-                    Err(LinkError::NoAnswer { after })
-                }
+        let number = &mut 0;
+        let answered = self.send(script, keys, arguments, number);
+        match tokio::time::timeout(after, answered).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.forget(*number);
+                Err(LinkError::NoAnswer { after })
             }
-        };
-        Ok(self.shared.breaker.call(bounded, LinkError::retryability).await?)
+        }
     }
 
     /// Sends it; once more when a connection that was there before turns out to be dead.
@@ -183,7 +191,7 @@ impl RedisLink {
         }
         // The bound on the whole call is the only one.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.shared.settings.timeout))
+            .set_connection_timeout(None)
             .set_response_timeout(None);
         let connecting = self.shared.client.get_multiplexed_async_connection_with_config(&config);
         let connection = connecting.await.map_err(LinkError::of)?;
