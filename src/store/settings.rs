@@ -60,6 +60,8 @@ fn transaction_options(config: &TransactionConfig) -> TxnOptions {
         lock_timeout: config.lock_timeout,
         statement_timeout: config.statement_timeout,
         deadline: config.deadline,
+        // The pipeline runs a bean again rather than ask what became of its last write.
+        resolve_commit: false,
         ..TxnOptions::default()
     }
 }
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn the_configured_defaults_are_the_toolkit_s_own() {
-        assert_eq!(StoreSettings::default().transaction, TxnOptions::default());
+        let own = TxnOptions { resolve_commit: false, ..TxnOptions::default() };
+        assert_eq!(StoreSettings::default().transaction, own);
         assert!(StoreSettings::default().snapshot_read().read_only);
     }
 }

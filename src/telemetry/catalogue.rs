@@ -3,6 +3,9 @@
 //! Decides: what is registered at start, with zero values, so that an alert sees the series.
 //! Never does: count (see `events`). `docs/METRICS.md` is held equal to this table by a test.
 
+mod outages;
+mod transactions;
+
 use crate::domain::message::MessageKind;
 use crate::resilience::retryability::Reason;
 
@@ -13,7 +16,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Durations, in buckets.
+    /// Durations, or attempts, in buckets.
     Histogram,
 }
 
@@ -66,9 +69,6 @@ impl Metric {
     }
 }
 
-/// The transaction that every worker runs.
-const WRITE: &str = "write_similarities";
-
 fn label(name: &'static str, values: &[&'static str]) -> Label {
     Label { name, values: values.to_vec() }
 }
@@ -80,7 +80,7 @@ fn reasons(chosen: &[Reason]) -> Label {
 /// The table.
 #[must_use]
 pub fn metrics() -> Vec<Metric> {
-    [messages(), transactions(), rows_and_index(), service()].concat()
+    [messages(), transactions::metrics(), outages::metrics(), rows_and_index(), service()].concat()
 }
 
 fn metric(
@@ -150,59 +150,6 @@ fn messages() -> Vec<Metric> {
              while the bean ran).",
         ),
         metric("cupping_ripples_total", Counter, [], "Ripple messages sent to other beans."),
-    ]
-}
-
-fn transactions() -> Vec<Metric> {
-    use Kind::{Counter, Histogram};
-    let retried = [
-        Reason::Deadlock,
-        Reason::Serialization,
-        Reason::LockTimeout,
-        Reason::Connection,
-        Reason::Overload,
-    ];
-    let outcomes = ["committed", "failed", "exhausted", "abandoned", "unknown"];
-    vec![
-        metric(
-            "cupping_transactions_total",
-            Counter,
-            [label("name", &[WRITE]), label("outcome", &outcomes)],
-            "Units of work, by how they ended: failed (for good), exhausted (out of attempts), \
-             abandoned (out of time), unknown (the connection broke in COMMIT).",
-        ),
-        metric(
-            "cupping_transaction_retries_total",
-            Counter,
-            [label("name", &[WRITE]), reasons(&retried)],
-            "Attempts at a transaction made again, by reason.",
-        ),
-        metric(
-            "cupping_transaction_duration_seconds",
-            Histogram,
-            [label("name", &[WRITE])],
-            "Duration of a unit of work, all attempts included.",
-        ),
-        metric(
-            "cupping_retries_exhausted_total",
-            Counter,
-            [label("level", &["message", "transaction"]), reasons(&Reason::ALL)],
-            "Work given up after its last attempt: a message's, or a transaction's.",
-        ),
-        metric(
-            "cupping_deadlocks_total",
-            Counter,
-            [label("relation", &["unknown"])],
-            "Deadlocks of which one of our transactions was the victim, by the table named in \
-             the error.",
-        ),
-        metric("cupping_lock_wait_seconds", Histogram, [], "Time spent waiting for locks."),
-        metric(
-            "cupping_transactions_leaked_total",
-            Counter,
-            [],
-            "Connections that came back to the pool inside an open transaction and were closed.",
-        ),
     ]
 }
 

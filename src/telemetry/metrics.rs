@@ -19,6 +19,9 @@ pub const BUCKETS: [f64; 18] = [
     5.0, 10.0, 60.0, 600.0,
 ];
 
+/// Upper bounds of the attempts of a unit of work.
+const ATTEMPTS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0];
+
 /// How often histograms are folded and process numbers are read.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,8 @@ impl std::fmt::Debug for MetricsHandle {
 pub fn recorder() -> Result<PrometheusRecorder, MetricsError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
+        .map_err(MetricsError::Buckets)?
+        .set_buckets_for_metric(Matcher::Suffix("_attempts".into()), &ATTEMPTS)
         .map_err(MetricsError::Buckets)?
         .build_recorder();
     metrics::with_local_recorder(&recorder, || {

@@ -1,0 +1,9 @@
+//! The examples, run as a user runs them: each must deadlock before and must not after.
+//!
+//! Needs the examples' binaries, which `cargo test` builds before it runs the tests.
+
+#![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
+
+mod outcome;
+#[cfg(feature = "redis")]
+mod webhook;
