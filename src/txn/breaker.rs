@@ -61,7 +61,9 @@ impl BreakerOpen {
     /// An outage: pause, then try again.
     ///
     /// ```
-    /// # let refused = cupping::txn::BreakerOpen { name: "redis", retry_after: Default::default() };
+    /// use cupping::txn::BreakerOpen;
+    ///
+    /// let refused = BreakerOpen { name: "redis", retry_after: Default::default() };
     /// assert!(refused.retryability().is_outage());
     /// ```
     #[must_use]

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod breaker;
+mod breaker_pool;
 mod cancellation;
 mod effects;
 mod locks;

@@ -154,11 +154,11 @@ async fn a_crashed_worker_s_key_is_free_when_its_lease_is_over() {
 #[tokio::test]
 async fn a_living_worker_keeps_its_lease_however_long_it_takes() {
     let (records, effect) = (RedisIdempotency::new(link()), Effect::default());
-    let lease = Duration::from_millis(300);
+    let lease = Duration::from_millis(900);
     let options = OnceOptions { lease, ..options() };
     let work = async || {
         // A twin waits through several leases and does not get to work.
-        let brief = OnceOptions { twin: Twin::Wait(lease * 4), ..options.clone() };
+        let brief = OnceOptions { twin: Twin::Wait(lease * 2), ..options.clone() };
         let twin = records.once("s", "k", "f", &brief, || effect.happen()).await;
         assert!(matches!(twin, Err(OnceError::InProgress { .. })), "{twin:?}");
         effect.happen().await

@@ -45,9 +45,8 @@ async fn a_lock_is_exclusive_until_it_is_released() {
     guard.release().await.expect("still held");
     let guard = other.try_acquire("s", "r").await.expect("Redis answers").expect("free again");
     guard.release().await.expect("still held");
-    let counted = |outcome| {
-        metering::value(recorder, "cupping_redis_lock_acquisitions_total", &[outcome])
-    };
+    let counted =
+        |outcome| metering::value(recorder, "cupping_redis_lock_acquisitions_total", &[outcome]);
     assert_eq!((counted("acquired"), counted("busy")), (2.0, 1.0));
     assert_eq!(metering::value(recorder, "cupping_redis_lock_wait_seconds_count", &[]), 1.0);
 }
@@ -119,7 +118,7 @@ async fn an_expired_lock_is_free_and_its_holder_is_told() {
 
 #[tokio::test]
 async fn extended_by_hand_it_outlives_its_first_time_and_never_gets_shorter() {
-    let ttl = Duration::from_millis(400);
+    let ttl = Duration::from_secs(1);
     let (one, other) = two(brief(ttl), LockSettings { timeout: ttl * 2, ..plain() });
     let guard = one.acquire("s", "r").await.expect("free");
     guard.extend(PATIENT * 10).await.expect("held");
@@ -133,9 +132,9 @@ async fn extended_by_hand_it_outlives_its_first_time_and_never_gets_shorter() {
 
 #[tokio::test]
 async fn extended_by_its_heartbeat_it_outlives_its_first_time() {
-    let ttl = Duration::from_millis(600);
+    let ttl = Duration::from_millis(1200);
     let beating = LockSettings { heartbeat: true, ..brief(ttl) };
-    let (one, other) = two(beating, LockSettings { timeout: ttl * 3, ..plain() });
+    let (one, other) = two(beating, LockSettings { timeout: ttl * 2, ..plain() });
     let guard = one.acquire("s", "r").await.expect("free");
     let error = other.acquire("s", "r").await.expect_err("it is held");
     assert!(matches!(error, LockError::Timeout { .. }), "{error}");
@@ -147,11 +146,7 @@ async fn extended_by_its_heartbeat_it_outlives_its_first_time() {
 #[tokio::test]
 async fn a_lock_taken_away_is_noticed_by_the_heartbeat() {
     let settings = settings();
-    let beating = LockSettings {
-        heartbeat: true,
-        ttl: Duration::from_secs(3),
-        ..plain()
-    };
+    let beating = LockSettings { heartbeat: true, ttl: Duration::from_secs(3), ..plain() };
     let lock = RedisLock::new(link_with(settings.clone()), beating);
     let guard = lock.acquire("s", "r").await.expect("free");
     // What a failover to a replica that never heard of the lock does.

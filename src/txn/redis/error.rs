@@ -57,9 +57,9 @@ impl LinkError {
         use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
         match source.kind() {
             ErrorKind::Io | ErrorKind::Parse => Self::Unreachable { source },
-            ErrorKind::Server(
-                BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain,
-            ) => Self::Busy { source },
+            ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain) => {
+                Self::Busy { source }
+            }
             _ if matches!(source.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY")) => {
                 Self::Busy { source }
             }
@@ -245,10 +245,7 @@ mod tests {
                 RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "demoted")),
                 Retryability::Transient(Reason::Overload),
             ),
-            (
-                RedisError::from((ErrorKind::AuthenticationFailed, "no")),
-                Retryability::Permanent,
-            ),
+            (RedisError::from((ErrorKind::AuthenticationFailed, "no")), Retryability::Permanent),
         ] {
             let text = error.to_string();
             assert_eq!(LinkError::of(error).retryability(), expected, "{text}");

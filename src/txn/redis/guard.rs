@@ -19,7 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// if that fails it expires by itself.
 ///
 /// ```no_run
-/// # async fn example(lock: cupping::txn::redis::RedisLock) -> Result<(), Box<dyn std::error::Error>> {
+/// # use cupping::txn::redis::{LockError, RedisLock};
+/// # async fn example(lock: RedisLock) -> Result<(), LockError> {
 /// let guard = lock.acquire("report", "2024").await?;
 /// let lost = guard.lost();
 /// tokio::select! {
@@ -118,7 +119,8 @@ impl LockGuard {
     /// Runs work until it ends or the lock is lost, whichever is first; then the work is dropped.
     ///
     /// ```no_run
-    /// # async fn example(guard: cupping::txn::redis::LockGuard) -> Result<(), cupping::txn::redis::LockError> {
+    /// # use cupping::txn::redis::{LockError, LockGuard};
+    /// # async fn example(guard: LockGuard) -> Result<(), LockError> {
     /// let sum = guard.while_held(async { 1 + 1 }).await?;
     /// # assert_eq!(sum, 2); Ok(()) }
     /// ```

@@ -82,7 +82,8 @@ impl<T> Once<T> {
 /// Idempotency records in Redis. Cheap to clone.
 ///
 /// ```no_run
-/// # async fn example(link: cupping::txn::redis::RedisLink) -> Result<(), Box<dyn std::error::Error>> {
+/// # use cupping::txn::redis::RedisLink;
+/// # async fn example(link: RedisLink) -> Result<(), Box<dyn std::error::Error>> {
 /// use cupping::txn::redis::{OnceOptions, RedisIdempotency};
 ///
 /// let records = RedisIdempotency::new(link);

@@ -190,9 +190,8 @@ impl RedisLink {
             return Ok((connection, false));
         }
         // The bound on the whole call is the only one.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connecting = self.shared.client.get_multiplexed_async_connection_with_config(&config);
         let connection = connecting.await.map_err(LinkError::of)?;
         let mut slot = self.slot();

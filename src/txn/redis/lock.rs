@@ -52,7 +52,8 @@ impl Default for LockSettings {
 /// Locks of different names do not exclude each other. Cheap to clone.
 ///
 /// ```no_run
-/// # async fn example(link: cupping::txn::redis::RedisLink) -> Result<(), cupping::txn::redis::LockError> {
+/// # use cupping::txn::redis::{LockError, RedisLink};
+/// # async fn example(link: RedisLink) -> Result<(), LockError> {
 /// use cupping::txn::redis::{LockSettings, RedisLock};
 ///
 /// let lock = RedisLock::new(link, LockSettings::default());
