@@ -36,6 +36,8 @@ mod lost_commit;
 pub mod options;
 pub mod outcome;
 mod progress;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod scope;
 mod statements;
 pub mod stats;

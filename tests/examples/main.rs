@@ -5,3 +5,5 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod outcome;
+#[cfg(feature = "redis")]
+mod webhook;

@@ -5,9 +5,15 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod breaker;
+mod breaker_pool;
 mod cancellation;
 mod effects;
 mod locks;
+mod redis_breaker;
+mod redis_fence;
+mod redis_idempotency;
+mod redis_lock;
 mod scopes;
 mod support;
 mod units;
