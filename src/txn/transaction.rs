@@ -15,8 +15,8 @@ use super::watch::Watch;
 use super::witness::Witness;
 use crate::resilience::retryability::{Reason, Retryability};
 use futures_util::FutureExt;
-use sqlx::pool::PoolConnection;
 use sqlx::Pool;
+use sqlx::pool::PoolConnection;
 use std::future::Future;
 use std::sync::Arc;
 
