@@ -7,6 +7,7 @@
 
 mod cancellation;
 
+mod forensics;
 mod locks;
 mod support;
 mod units;

@@ -4,11 +4,11 @@
 //! an exception that a stack trace quotes twice), and the order of groups.
 //! Never does: lose a report: every one read is counted in `reports`.
 
-use super::model::{Engine, ObjectKind, Unread};
+use super::model::{Edge, Engine, ObjectKind, Unread};
 use super::pattern::{Pattern, pattern};
 use super::reader::Reading;
 use super::DeadlockReport;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Deadlocks of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,10 @@ pub fn explain(reading: Reading) -> Explanation {
     let Reading { reports, unread } = reading;
     let count = reports.len();
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut events = Events::default();
     let mut deadlocks: Vec<Deadlock> = Vec::new();
     for report in reports {
-        let once = event(&report).is_none_or(|event| seen.insert(event));
+        let once = events.first(&report);
         match places.get(&report.fingerprint) {
             Some(at) => deadlocks[*at].add(report, once),
             None => {
@@ -108,25 +108,48 @@ fn told(report: &DeadlockReport) -> usize {
     4 * statements + 2 * contexts + named
 }
 
-/// What identifies the event that a report tells of: ids of transactions are not used twice.
-/// Where none is told (advisory and table locks), the time has to be the same too; without a time
-/// every report counts.
-fn event(report: &DeadlockReport) -> Option<String> {
-    if report.edges.is_empty() {
-        return None;
+/// The events that were seen.
+#[derive(Default)]
+struct Events {
+    /// Seconds at which an event was reported, by its ids.
+    seconds: HashMap<String, Vec<Option<String>>>,
+}
+
+impl Events {
+    /// Whether a report tells of an event that no report told of before.
+    ///
+    /// Ids of transactions are not used twice. Where none is told (advisory and table locks), the
+    /// second has to be the same too, or be told by only one of both.
+    fn first(&mut self, report: &DeadlockReport) -> bool {
+        if report.edges.is_empty() {
+            return true;
+        }
+        let transaction = |edge: &Edge| edge.object.kind == ObjectKind::Transaction;
+        let unique = report.engine == Engine::InnoDb || report.edges.iter().any(transaction);
+        let time = report.timestamp.as_deref().filter(|_| !unique);
+        let second = time.and_then(|time| time.get(..19)).map(str::to_owned);
+        let seen = self.seconds.entry(ids(report)).or_default();
+        let same = |known: &Option<String>| known.is_none() || second.is_none() || *known == second;
+        // The newest are enough: two reports of one event stand close to each other.
+        if seen.iter().rev().take(8).any(same) {
+            return false;
+        }
+        seen.push(second);
+        true
     }
-    let unique = report.engine == Engine::InnoDb
-        || report.edges.iter().any(|edge| edge.object.kind == ObjectKind::Transaction);
-    let time = match unique {
-        true => "",
-        false => report.timestamp.as_deref()?,
-    };
-    let mut key = format!("{:?} {} {time}", report.engine, report.fingerprint);
+}
+
+/// Everything that has a number in a report.
+fn ids(report: &DeadlockReport) -> String {
+    let mut ids = report.fingerprint.clone();
     for edge in &report.edges {
-        let transaction = edge.object.transaction.as_deref().unwrap_or_default();
-        key.push_str(&format!(" {}-{}-{transaction}", edge.waiter, edge.holder));
+        let object = &edge.object;
+        let transaction = object.transaction.as_deref().unwrap_or_default();
+        let key = object.key.as_deref().unwrap_or_default();
+        let oid = object.oid.unwrap_or_default();
+        ids.push_str(&format!(" {}-{}-{transaction}-{oid}-{key}", edge.waiter, edge.holder));
     }
-    Some(key)
+    ids
 }
 
 #[cfg(feature = "postgres")]

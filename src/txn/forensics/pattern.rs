@@ -187,7 +187,12 @@ fn innodb(report: &DeadlockReport) -> Pattern {
     }
     let tables: HashSet<&str> =
         report.edges.iter().filter_map(|edge| edge.object.relation.as_deref()).collect();
-    if any(report, |edge| edge.mode == "X" && edge.object.heap_no != Some(1)) && tables.len() < 2 {
+    // A next-key lock on the clustered index: rows were found by reading, not by a key.
+    let scans = |edge: &Edge| {
+        let index = edge.object.index.as_deref().unwrap_or_default();
+        edge.mode == "X" && matches!(index, "PRIMARY" | "GEN_CLUST_INDEX")
+    };
+    if any(report, scans) && tables.len() < 2 {
         return Pattern::FullScan;
     }
     if tables.len() > 1 { Pattern::TableOrder } else { Pattern::RowOrder }

@@ -51,7 +51,7 @@ fn english_waits(line: &str) -> Vec<Edge> {
         if waiter.is_empty() || mode.contains(" waits for ") || mode.len() > 80 {
             continue;
         }
-        edges.push(edge(waiter, holder, mode, tag::english(tag)));
+        edges.push(edge(waiter, holder, mode, tag::any(tag)));
         rest = after;
     }
     edges
@@ -156,7 +156,7 @@ pub(super) fn context(line: &str) -> Option<Context> {
 pub(super) fn any_context(text: &str) -> Option<Context> {
     context(text).or_else(|| {
         let text = text.trim();
-        let (tuple, _) = scan::tuple(text)?;
+        let tuple = scan::tuple(text).map(|(tuple, _)| tuple).or_else(|| scan::pair(text))?;
         let relation = scan::quoted(text)?.to_owned();
         let text = scan::head(text, scan::STATEMENT_BYTES).to_owned();
         Some(Context { text, relation: Some(relation), tuple: Some(tuple), ..Context::default() })

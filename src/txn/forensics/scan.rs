@@ -67,6 +67,13 @@ pub(super) fn tuple(text: &str) -> Option<((u64, u64), &str)> {
     })
 }
 
+/// The numbers of `0,2`, without brackets, before any quote: Korean writes tuples so.
+pub(super) fn pair(text: &str) -> Option<(u64, u64)> {
+    let (block, rest) = number(text.trim_start())?;
+    let (offset, _) = number(rest.strip_prefix(',')?)?;
+    Some((block, offset))
+}
+
 /// Pairs of marks that PostgreSQL's translations put around names.
 const QUOTES: [(char, char); 6] =
     [('"', '"'), ('»', '«'), ('«', '»'), ('“', '”'), ('「', '」'), ('„', '“')];

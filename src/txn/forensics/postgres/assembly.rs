@@ -104,8 +104,14 @@ impl Assembly {
     fn labelled(&mut self, meta: &Meta, label: Label, body: &str, text: &str) {
         let key = meta.pid.clone().unwrap_or_default();
         self.remember(&key, meta);
+        let label = match label {
+            // In one message all parts bear one time, a hint in an unknown language too.
+            Label::Unknown if self.reported_at(&key, meta) => Label::Other,
+            Label::Unknown => Label::Message,
+            label => label,
+        };
         match label {
-            Label::Message | Label::Detail => {
+            Label::Message | Label::Unknown | Label::Detail => {
                 if label == Label::Message {
                     self.field = Field::None;
                     self.message(&key, meta, body, text);
@@ -116,6 +122,13 @@ impl Assembly {
             Label::Statement => self.statement(&key, meta.line, body),
             Label::Other => self.field = Field::None,
         }
+    }
+
+    /// Whether a session's last report bears the time of this line.
+    fn reported_at(&self, key: &str, meta: &Meta) -> bool {
+        let Some(Owner::Report(id)) = self.owners.get(key) else { return false };
+        let draft = self.drafts.iter().rev().find(|draft| draft.id == *id);
+        meta.time.is_some() && draft.is_some_and(|draft| draft.time == meta.time)
     }
 
     /// The first line of a message: whatever its session said before is over.

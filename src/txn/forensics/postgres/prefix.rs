@@ -21,8 +21,10 @@ pub(in crate::txn::forensics) struct Meta {
 /// What the text after a label is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::txn::forensics) enum Label {
-    /// `ERROR`, `LOG`, or a word of a language that is not in the tables: a new message.
+    /// `ERROR`, `LOG`: a new message.
     Message,
+    /// A word that is in no table: a new message, or a hint, in another language.
+    Unknown,
     Detail,
     Context,
     Statement,
@@ -30,6 +32,10 @@ pub(in crate::txn::forensics) enum Label {
     Other,
 }
 
+const MESSAGE: [&str; 12] = [
+    "ERROR", "LOG", "FATAL", "PANIC", "WARNING", "NOTICE", "INFO", "DEBUG", "DEBUG1", "DEBUG2",
+    "FEHLER", "ERREUR",
+];
 const DETAIL: [&str; 12] = [
     "DETAIL", "DETALLE", "DÉTAIL", "DETTAGLI", "DETALJ", "ПОДРОБНОСТИ", "ВІДОМОСТІ", "詳細",
     "상세정보", "დეტალები", "详细信息", "DETALHE",
@@ -42,9 +48,9 @@ const STATEMENT: [&str; 13] = [
     "STATEMENT", "ANWEISUNG", "SENTENCIA", "INSTRUCTION", "ISTRUZIONE", "SATS", "ОПЕРАТОР",
     "ІНСТРУКЦІЯ", "文", "구문", "ოპერატორი", "语句", "COMANDO",
 ];
-const OTHER: [&str; 18] = [
+const OTHER: [&str; 19] = [
     "HINT", "QUERY", "LOCATION", "TIPP", "ANFRAGE", "HINWEIS", "SUGERENCIA", "ASTUCE", "CONSEIL",
-    "SUGGERIMENTO", "TIPS", "ПОДСКАЗКА", "УКАЗАНИЕ", "ПІДКАЗКА", "ヒント", "힌트", "提示",
+    "SUGGERIMENTO", "TIPS", "ПОДСКАЗКА", "УКАЗАНИЕ", "ПІДКАЗКА", "УКАЗІВКА", "ヒント", "힌트", "提示",
     "მინიშნება",
 ];
 
@@ -62,8 +68,10 @@ pub(in crate::txn::forensics) fn labelled(line: &str) -> Option<(&str, Label, &s
         Label::Statement
     } else if is(&OTHER) {
         Label::Other
-    } else {
+    } else if is(&MESSAGE) {
         Label::Message
+    } else {
+        Label::Unknown
     };
     Some((&before[..before.len() - word.len()], label, text))
 }

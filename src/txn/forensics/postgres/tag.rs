@@ -76,6 +76,16 @@ fn innodb(tag: &str) -> Option<LockedObject> {
     })
 }
 
+/// A tag in any language.
+pub(super) fn any(tag: &str) -> LockedObject {
+    let known = english(tag);
+    if known.kind != ObjectKind::Unknown {
+        return known;
+    }
+    let numbers: Vec<&str> = scan::runs(tag).take(7).collect();
+    translated(tag, &numbers)
+}
+
 /// A tag in another language, by its numbers.
 pub(super) fn translated(tag: &str, numbers: &[&str]) -> LockedObject {
     let known = english(tag.trim_start_matches(|c: char| !c.is_ascii_alphabetic()));
