@@ -10,6 +10,7 @@ mod breaker_pool;
 mod cancellation;
 mod deadlines;
 mod effects;
+mod forensics;
 mod locks;
 mod lost_commit;
 mod mysql_units;
