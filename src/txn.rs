@@ -39,6 +39,7 @@ mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod scope;
+mod statements;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;

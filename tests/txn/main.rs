@@ -8,8 +8,12 @@
 mod breaker;
 mod breaker_pool;
 mod cancellation;
+mod deadlines;
 mod effects;
+mod forensics;
 mod locks;
+mod lost_commit;
+mod mysql_units;
 mod redis_breaker;
 mod redis_fence;
 mod redis_idempotency;
