@@ -40,9 +40,7 @@ mod structured;
 
 pub use advice::advice;
 pub use groups::{Deadlock, Explanation, explain};
-pub use model::{
-    Context, Edge, Engine, Lock, LockedObject, Node, ObjectKind, Unread,
-};
+pub use model::{Context, Edge, Engine, Lock, LockedObject, Node, ObjectKind, Unread};
 pub use pattern::{Pattern, pattern};
 pub use reader::{Reader, Reading, read};
 
@@ -174,13 +172,7 @@ impl DeadlockReport {
         let Meta { line, time, pid, user, application } = meta;
         if statement.is_some() || pid.is_some() {
             let id = pid.unwrap_or_else(|| "unknown".to_owned());
-            report.nodes.push(Node {
-                victim: true,
-                statement,
-                user,
-                application,
-                ..Node::new(id)
-            });
+            report.nodes.push(Node { victim: true, statement, user, application, ..Node::new(id) });
         }
         Self { fingerprint, line, timestamp: time, ..report }
     }

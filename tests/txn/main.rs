@@ -8,6 +8,8 @@
 mod cancellation;
 
 mod forensics;
+mod forensics_live;
+mod forensics_robust;
 mod locks;
 mod support;
 mod units;

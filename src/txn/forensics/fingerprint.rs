@@ -27,11 +27,7 @@ pub(super) fn of(
     let doing = context.and_then(|context| context.action.as_deref()).unwrap_or_default();
     let inner = context.and_then(|context| context.statement.as_deref()).map(scan::shape);
     let relation = if engine == Engine::InnoDb { "" } else { relation };
-    of_text(&format!(
-        "{}|{cycle}|{doing}|{relation}|{}",
-        engine.name(),
-        inner.unwrap_or_default()
-    ))
+    of_text(&format!("{}|{cycle}|{doing}|{relation}|{}", engine.name(), inner.unwrap_or_default()))
 }
 
 /// The fingerprint of a report without a graph: nothing but a statement may be known.

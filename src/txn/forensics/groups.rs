@@ -4,10 +4,10 @@
 //! an exception that a stack trace quotes twice), and the order of groups.
 //! Never does: lose a report: every one read is counted in `reports`.
 
+use super::DeadlockReport;
 use super::model::{Edge, Engine, ObjectKind, Unread};
 use super::pattern::{Pattern, pattern};
 use super::reader::Reading;
-use super::DeadlockReport;
 use std::collections::HashMap;
 
 /// Deadlocks of one shape.

@@ -93,8 +93,11 @@ impl Dumps {
 
     /// Takes a line; whether it belonged to a dump.
     pub(super) fn line(&mut self, number: usize, line: &str) -> bool {
-        if self.dump.is_none() && !line.contains("***") && !line.contains("DEADLOCK")
-            && !line.contains("dumping detailed") && !line.contains("TOO DEEP")
+        if self.dump.is_none()
+            && !line.contains("***")
+            && !line.contains("DEADLOCK")
+            && !line.contains("dumping detailed")
+            && !line.contains("TOO DEEP")
         {
             return false;
         }

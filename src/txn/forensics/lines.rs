@@ -23,7 +23,9 @@ pub(super) fn texts(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// What tells that a line may belong to a deadlock.
 pub(super) fn interesting(line: &str) -> bool {
-    line.contains("eadlock") || line.contains("DEADLOCK") || line.contains("Lock")
+    line.contains("eadlock")
+        || line.contains("DEADLOCK")
+        || line.contains("Lock")
         || line.contains("TRANSACTION")
 }
 

@@ -90,13 +90,15 @@ fn postgres(report: &DeadlockReport) -> Pattern {
         return Pattern::ForeignKeyCheck;
     }
     let cascade = |statement: &str| {
-        let written = statement.starts_with("DELETE FROM ONLY") || statement.starts_with("UPDATE ONLY");
+        let written =
+            statement.starts_with("DELETE FROM ONLY") || statement.starts_with("UPDATE ONLY");
         written && statement.contains("$1 OPERATOR(")
     };
     if inner(&cascade) {
         return Pattern::Cascade;
     }
-    let inserting = |action: &str| matches!(action, "inserting index tuple" | "checking uniqueness of");
+    let inserting =
+        |action: &str| matches!(action, "inserting index tuple" | "checking uniqueness of");
     if contexts().filter_map(|context| context.action.as_deref()).any(inserting)
         || kind(report, ObjectKind::SpeculativeToken)
     {

@@ -103,7 +103,12 @@ mod tests {
                 Some("uniq"),
                 "S",
             ),
-            ("TABLE LOCK table `shop`.`a` trx id 157 lock mode AUTO-INC waiting", "a", None, "AUTO-INC"),
+            (
+                "TABLE LOCK table `shop`.`a` trx id 157 lock mode AUTO-INC waiting",
+                "a",
+                None,
+                "AUTO-INC",
+            ),
             ("TABLE LOCK table `a`.` trx id 9 ` trx id 0 4 lock mode IX", " trx id 9 ", None, "IX"),
         ] {
             let lock = parse(line).expect(line);

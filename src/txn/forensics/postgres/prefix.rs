@@ -37,20 +37,68 @@ const MESSAGE: [&str; 12] = [
     "FEHLER", "ERREUR",
 ];
 const DETAIL: [&str; 12] = [
-    "DETAIL", "DETALLE", "DÉTAIL", "DETTAGLI", "DETALJ", "ПОДРОБНОСТИ", "ВІДОМОСТІ", "詳細",
-    "상세정보", "დეტალები", "详细信息", "DETALHE",
+    "DETAIL",
+    "DETALLE",
+    "DÉTAIL",
+    "DETTAGLI",
+    "DETALJ",
+    "ПОДРОБНОСТИ",
+    "ВІДОМОСТІ",
+    "詳細",
+    "상세정보",
+    "დეტალები",
+    "详细信息",
+    "DETALHE",
 ];
 const CONTEXT: [&str; 13] = [
-    "CONTEXT", "ZUSAMMENHANG", "CONTEXTO", "CONTEXTE", "CONTESTO", "KONTEXT", "КОНТЕКСТ", "文脈",
-    "내용", "კონტექსტი", "上下文", "背景", "KONTEKST",
+    "CONTEXT",
+    "ZUSAMMENHANG",
+    "CONTEXTO",
+    "CONTEXTE",
+    "CONTESTO",
+    "KONTEXT",
+    "КОНТЕКСТ",
+    "文脈",
+    "내용",
+    "კონტექსტი",
+    "上下文",
+    "背景",
+    "KONTEKST",
 ];
 const STATEMENT: [&str; 13] = [
-    "STATEMENT", "ANWEISUNG", "SENTENCIA", "INSTRUCTION", "ISTRUZIONE", "SATS", "ОПЕРАТОР",
-    "ІНСТРУКЦІЯ", "文", "구문", "ოპერატორი", "语句", "COMANDO",
+    "STATEMENT",
+    "ANWEISUNG",
+    "SENTENCIA",
+    "INSTRUCTION",
+    "ISTRUZIONE",
+    "SATS",
+    "ОПЕРАТОР",
+    "ІНСТРУКЦІЯ",
+    "文",
+    "구문",
+    "ოპერატორი",
+    "语句",
+    "COMANDO",
 ];
 const OTHER: [&str; 19] = [
-    "HINT", "QUERY", "LOCATION", "TIPP", "ANFRAGE", "HINWEIS", "SUGERENCIA", "ASTUCE", "CONSEIL",
-    "SUGGERIMENTO", "TIPS", "ПОДСКАЗКА", "УКАЗАНИЕ", "ПІДКАЗКА", "УКАЗІВКА", "ヒント", "힌트", "提示",
+    "HINT",
+    "QUERY",
+    "LOCATION",
+    "TIPP",
+    "ANFRAGE",
+    "HINWEIS",
+    "SUGERENCIA",
+    "ASTUCE",
+    "CONSEIL",
+    "SUGGERIMENTO",
+    "TIPS",
+    "ПОДСКАЗКА",
+    "УКАЗАНИЕ",
+    "ПІДКАЗКА",
+    "УКАЗІВКА",
+    "ヒント",
+    "힌트",
+    "提示",
     "მინიშნება",
 ];
 
@@ -95,9 +143,9 @@ fn pid(prefix: &str) -> Option<String> {
     });
     marked.or_else(|| {
         // `%p` alone between blanks: the only word of digits.
-        let mut words = prefix.split_whitespace().filter(|word| {
-            word.len() <= 10 && word.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        let mut words = prefix
+            .split_whitespace()
+            .filter(|word| word.len() <= 10 && word.bytes().all(|byte| byte.is_ascii_digit()));
         let only = words.next()?;
         words.next().is_none().then(|| only.to_owned())
     })
@@ -197,14 +245,22 @@ mod tests {
             ("2026-11-22 06:55:50.789 UTC [25082] pg@shop/A x=765 ", "25082", "pg", "A"),
             ("2026-11-22 06:55:50 UTC [25082-3] pg@shop/A ", "25082", "pg", "A"),
             ("2026-11-22 06:55:50 UTC:127.0.0.1(4):pg@shop/A:[25082]:", "25082", "pg", "A"),
-            ("2026-11-22 06:55:50 UTC pid=25082,user=pg,db=x,app=A,client=::1 ", "25082", "pg", "A"),
+            (
+                "2026-11-22 06:55:50 UTC pid=25082,user=pg,db=x,app=A,client=::1 ",
+                "25082",
+                "pg",
+                "A",
+            ),
             ("25082 2026-11-22 06:55:50 UTC u=pg a=A ", "25082", "pg", "A"),
         ] {
             let meta = meta(line, 1);
             assert_eq!(meta.pid.as_deref(), Some(pid), "{line}");
             assert_eq!(meta.user.as_deref(), Some(user), "{line}");
             assert_eq!(meta.application.as_deref(), Some(application), "{line}");
-            assert!(meta.time.is_some_and(|time| time.starts_with("2026-11-22T06:55:50")), "{line}");
+            assert!(
+                meta.time.is_some_and(|time| time.starts_with("2026-11-22T06:55:50")),
+                "{line}"
+            );
         }
     }
 

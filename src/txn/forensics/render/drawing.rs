@@ -38,8 +38,7 @@ impl Explanation {
     /// A Graphviz digraph: one cluster a deadlock, the victim marked.
     #[must_use]
     pub fn dot(&self) -> String {
-        let mut lines =
-            vec!["digraph deadlocks {".to_owned(), "  node [shape=box];".to_owned()];
+        let mut lines = vec!["digraph deadlocks {".to_owned(), "  node [shape=box];".to_owned()];
         for (at, deadlock) in self.drawn() {
             lines.push(format!("  subgraph cluster_d{at} {{"));
             lines.push(format!("    label=\"{}\";", dot(&title(deadlock))));
@@ -65,7 +64,8 @@ impl Explanation {
 }
 
 fn title(deadlock: &Deadlock) -> String {
-    let times = if deadlock.count == 1 { "once".into() } else { format!("{} times", deadlock.count) };
+    let times =
+        if deadlock.count == 1 { "once".into() } else { format!("{} times", deadlock.count) };
     format!("{} ({}): {times}", deadlock.fingerprint, deadlock.report.engine.name())
 }
 
@@ -102,8 +102,20 @@ fn mermaid(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' | '.' | ',' | ':' | '(' | ')' | '=' | '/'
-            | '-' | '+' | '…' => out.push(c),
+            'a'..='z'
+            | 'A'..='Z'
+            | '0'..='9'
+            | ' '
+            | '.'
+            | ','
+            | ':'
+            | '('
+            | ')'
+            | '='
+            | '/'
+            | '-'
+            | '+'
+            | '…' => out.push(c),
             c if c.is_alphanumeric() => out.push(c),
             c => out.push_str(&format!("#{};", u32::from(c))),
         }

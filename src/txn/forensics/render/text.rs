@@ -52,9 +52,8 @@ fn plural(count: usize) -> &'static str {
 
 fn describe(deadlock: &Deadlock, lines: &mut Vec<String>) {
     let report = &deadlock.report;
-    let times = if deadlock.count == 1 { "once".to_owned() } else {
-        format!("{} times", deadlock.count)
-    };
+    let times =
+        if deadlock.count == 1 { "once".to_owned() } else { format!("{} times", deadlock.count) };
     let when = match (&deadlock.first_seen, &deadlock.last_seen) {
         (Some(first), Some(last)) if first == last => format!(", at {first}"),
         (Some(first), Some(last)) => format!(", from {first} to {last}"),
@@ -89,7 +88,8 @@ fn sentence(edge: &Edge, victim: Option<&str>) -> String {
         [] => String::new(),
         modes => format!(" as {}", plain(&modes.join(", "), STATEMENT)),
     };
-    let doing = edge.context.as_ref().map(|context| format!(" ({})", plain(&context.text, STATEMENT)));
+    let doing =
+        edge.context.as_ref().map(|context| format!(" ({})", plain(&context.text, STATEMENT)));
     format!(
         "{}{mark} waits for {} held by {}{held}{}",
         plain(&edge.waiter, 80),

@@ -3,9 +3,9 @@
 //! Decides: whether its cycle is closed, and what it becomes. Never does: look at other reports.
 
 use super::{Context, DeadlockReport, Engine, Meta};
+use crate::txn::forensics::model::{Edge, Node};
 use crate::txn::forensics::postgres::inner_statement;
 use crate::txn::forensics::scan;
-use crate::txn::forensics::model::{Edge, Node};
 use std::collections::HashMap;
 
 /// Most processes of one cycle.
@@ -100,8 +100,7 @@ impl Draft {
             victim.user = victim.user.take().or(self.own_session.0);
             victim.application = victim.application.take().or(self.own_session.1);
         }
-        let mut report =
-            DeadlockReport::of(Engine::PostgreSql, nodes, self.edges, self.context);
+        let mut report = DeadlockReport::of(Engine::PostgreSql, nodes, self.edges, self.context);
         report.timestamp = self.time;
         report.line = self.line;
         report

@@ -15,7 +15,8 @@ impl Assembly {
         };
         let edges = waits(text);
         if let Some(first) = edges.first()
-            && (matches!(self.field, Field::Detail(_) | Field::None) || expected(self, &first.waiter))
+            && (matches!(self.field, Field::Detail(_) | Field::None)
+                || expected(self, &first.waiter))
         {
             let meta = Meta { line: number, ..Meta::default() };
             let key = edges.first().map(|edge| edge.waiter.clone()).unwrap_or_default();
