@@ -172,6 +172,17 @@ fn every_language_tells_the_same_deadlocks() {
 }
 
 #[test]
+fn what_carries_a_log_is_taken_off() {
+    let told = fingerprints("postgres/stderr.log");
+    assert_eq!(fingerprints("applications/compose.log"), told);
+    let report = &reading("applications/syslog.log").reports[0];
+    assert!(closed(report));
+    assert_eq!(report.relation, "t");
+    assert_eq!(report.nodes[0].statement.as_deref(), Some("update t set v=1\n where id=2;"));
+    assert_eq!(report.timestamp.as_deref(), Some("2026-11-22T06:55:50.789Z"));
+}
+
+#[test]
 fn interleaved_sessions_are_told_apart() {
     let reports = reading("applications/interleaved.log").reports;
     assert_eq!(reports.len(), 2);

@@ -7,6 +7,7 @@
 use super::prefix::{Label, Meta, labelled, meta};
 use super::{any_context, context, lock_wait, waits};
 use crate::txn::forensics::DeadlockReport;
+use crate::txn::forensics::lines::SYSLOG_TAB;
 use crate::txn::forensics::mentions::{self, Mention, Mentions};
 use crate::txn::forensics::model::{Context, Engine, LockedObject, Unread};
 use crate::txn::forensics::scan;
@@ -91,7 +92,7 @@ impl Assembly {
     /// A line of text.
     pub(in crate::txn::forensics) fn line(&mut self, number: usize, text: &str) {
         self.age(number);
-        if let Some(rest) = text.strip_prefix('\t') {
+        if let Some(rest) = text.strip_prefix('\t').or_else(|| text.strip_prefix(SYSLOG_TAB)) {
             self.detail_line(number, rest, true);
         } else if let Some((prefix, label, body)) = labelled(text) {
             let meta = meta(prefix, number);
