@@ -39,10 +39,11 @@ pub mod outcome;
 mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod scope;
-mod statements;
 mod release;
+
+mod scope;
 mod statement;
+mod statements;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;

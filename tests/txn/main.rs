@@ -11,6 +11,8 @@ mod cancellation;
 mod deadlines;
 mod effects;
 mod forensics;
+mod forensics_live;
+mod forensics_robust;
 mod locks;
 mod lost_commit;
 mod mysql_units;

@@ -55,8 +55,15 @@ fn opened(line: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A line without what a container's runner puts before it: `db-1  | …`, `2024-…Z stderr F …`.
+/// How syslog writes the tab before a continued line.
+pub(super) const SYSLOG_TAB: &str = "#011";
+
+/// A line without what a container's runner or syslog puts before it: `db-1  | …`,
+/// `2024-…Z stderr F …`, `… postgres[7]: [3-2] #011…`.
 pub(super) fn uncontained(line: &str) -> &str {
+    if let Some(at) = scan::head(line, 200).find("] #011") {
+        return &line[at + 2..];
+    }
     let start = scan::head(line, 80);
     if let Some((name, _)) = start.split_once('|') {
         let word = name.trim_end();
@@ -87,6 +94,8 @@ mod tests {
         assert_eq!(lines, ["DETAIL: ShareLock", "\tb \"c\" \\d", "plain\\n"]);
         assert_eq!(uncontained("db-1  | \tProcess 1: x"), "\tProcess 1: x");
         assert_eq!(uncontained("2024-05-01T12:00:00.1Z stderr F \tx"), "\tx");
+        let syslog = "Nov 22 06:55:50 db postgres[7]: [3-2] #011Process 1: x";
+        assert_eq!(uncontained(syslog), "#011Process 1: x");
         assert_eq!(uncontained("a || b"), "a || b");
         assert_eq!(uncontained("|"), "|");
     }

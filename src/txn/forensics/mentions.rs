@@ -46,27 +46,23 @@ pub(super) fn engine(line: &str) -> Option<Engine> {
 }
 
 /// The statement that a library quotes beside its error.
-fn quoted_statement(line: &str) -> Option<&str> {
+pub(super) fn quoted_statement(line: &str) -> Option<&str> {
+    /// What stands before a statement, and what may end it: the first of these that is found.
     const MARKS: [(&str, &[&str]); 6] = [
-        ("[SQL: ", &["]\n", "]"]),
-        ("(SQL: ", &[")\n", ")"]),
-        (", SQL: ", &[")\n", ")"]),
-        ("executing '", &["' with params", "':", "'\n"]),
-        ("; SQL [", &["];", "]"]),
+        ("[SQL: ", &[]),
+        ("(SQL: ", &[") {\"", ") at "]),
+        (", SQL: ", &[") {\"", ") at "]),
+        ("executing '", &["' with params", "':"]),
+        ("; SQL [", &["];"]),
         ("SQL statement: ", &[]),
     ];
     let (mark, ends) = MARKS.iter().find(|(mark, _)| line.contains(mark))?;
     let after = line.split_once(mark)?.1;
-    let end = ends.iter().find_map(|end| {
-        let whole = end.trim_end_matches('\n');
-        if *end == whole {
-            after.rfind(end)
-        } else {
-            after.ends_with(whole).then(|| after.len() - whole.len())
-        }
-    });
-    let statement = after[..end.unwrap_or(after.len())].trim();
-    (!statement.is_empty()).then_some(statement)
+    let statement = match ends.iter().find_map(|end| after.find(end)) {
+        Some(end) => &after[..end],
+        None => after.trim_end().trim_end_matches([']', ')', '\'']),
+    };
+    Some(statement.trim()).filter(|statement| !statement.is_empty())
 }
 
 impl Mentions {

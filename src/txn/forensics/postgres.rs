@@ -31,10 +31,10 @@ fn mode(text: &str) -> Option<(usize, &'static str)> {
 /// The waits that a line tells, none in most lines. Several stand in one line where line breaks
 /// were lost.
 pub(super) fn waits(line: &str) -> Vec<Edge> {
-    if mode(line).is_none() {
+    if !line.contains("; blocked by ") && mode(line).is_none() {
         return Vec::new();
     }
-    let english: Vec<Edge> = english_waits(line);
+    let english = english_waits(line);
     if english.is_empty() { translated_wait(line).into_iter().collect() } else { english }
 }
 
@@ -186,8 +186,13 @@ pub(super) fn inner_statement(text: &str) -> Option<String> {
         }
     };
     let end = ["\"\n", "«\n", "»\n"].iter().filter_map(|mark| after.find(mark)).min();
-    let statement =
-        end.map_or(after.trim_end().trim_end_matches(['"', '»', '«']), |end| &after[..end]);
+    let statement = match end {
+        Some(end) => &after[..end],
+        None => {
+            let after = after.trim_end();
+            after.strip_suffix(['"', '»', '«']).unwrap_or(after)
+        }
+    };
     let statement = scan::head(statement.trim(), scan::STATEMENT_BYTES);
     (!statement.is_empty()).then(|| statement.to_owned())
 }

@@ -158,7 +158,6 @@ impl Reader {
         let line = uncontained(line);
         let trimmed = line.trim();
         if trimmed.starts_with('{')
-            && (self.dumps.open() || interesting(trimmed))
             && let Some(found) = structured::json(number, trimmed)
         {
             match found {

@@ -62,12 +62,23 @@ pub(super) fn json(number: usize, line: &str) -> Option<Json> {
         };
         return Some(Json::Texts(texts));
     }
+    // A container's runner or the journal wraps one line of another program.
+    for key in ["log", "MESSAGE"] {
+        if let Some(line) = object.get(key).and_then(Value::as_str) {
+            return Some(Json::Texts(vec![line.trim_end_matches('\n').to_owned()]));
+        }
+    }
     let mut texts = Vec::new();
     strings(&value, &mut texts);
-    for text in &mut texts {
-        if mentions::engine(text).is_some() && prefix::time(text).is_none() && !time.is_empty() {
-            *text = format!("{time} {text}");
-        }
+    texts.retain(|text| text.contains(char::is_whitespace));
+    // The name of the error first, whatever the names of fields: it begins the report.
+    texts.sort_by_key(|text| mentions::engine(text).is_none());
+    if let Some(first) = texts.first_mut()
+        && mentions::engine(first).is_some()
+        && prefix::time(first).is_none()
+        && !time.is_empty()
+    {
+        *first = format!("{time} {first}");
     }
     Some(Json::Texts(texts))
 }

@@ -95,7 +95,9 @@ impl Dump {
             return if self.too_deep { Err("no transaction follows".into()) } else { Ok(None) };
         }
         if self.transactions.iter().any(|transaction| transaction.id.is_empty()) {
-            return Err("a transaction without an id: the dump is cut".into());
+            return Err("a transaction without its lines: the dump is cut, or the log keeps its \
+                        headings only, as MySQL's JSON sink does"
+                .into());
         }
         let waiting = self.transactions.iter().filter(|one| one.waits.is_some()).count();
         if !self.too_deep && (self.transactions.len() < 2 || waiting == 0) {

@@ -7,7 +7,8 @@
 use super::prefix::{Label, Meta, labelled, meta};
 use super::{any_context, context, lock_wait, waits};
 use crate::txn::forensics::DeadlockReport;
-use crate::txn::forensics::mentions::{Mention, Mentions};
+use crate::txn::forensics::lines::SYSLOG_TAB;
+use crate::txn::forensics::mentions::{self, Mention, Mentions};
 use crate::txn::forensics::model::{Context, Engine, LockedObject, Unread};
 use crate::txn::forensics::scan;
 use draft::{Draft, EDGES};
@@ -91,7 +92,7 @@ impl Assembly {
     /// A line of text.
     pub(in crate::txn::forensics) fn line(&mut self, number: usize, text: &str) {
         self.age(number);
-        if let Some(rest) = text.strip_prefix('\t') {
+        if let Some(rest) = text.strip_prefix('\t').or_else(|| text.strip_prefix(SYSLOG_TAB)) {
             self.detail_line(number, rest, true);
         } else if let Some((prefix, label, body)) = labelled(text) {
             let meta = meta(prefix, number);
@@ -143,7 +144,7 @@ impl Assembly {
             self.own(key, Owner::LockWait(waiter.to_owned()));
             return;
         }
-        if crate::txn::forensics::mentions::engine(body).is_some() {
+        if mentions::engine(body).is_some() {
             self.own(key, Owner::Mention);
         }
         self.mentions.line(key, meta, text);
@@ -166,6 +167,17 @@ impl Assembly {
             return;
         }
         self.mentions.line("", &meta, text);
+        if let Some(Owner::Report(id)) = self.owners.get("")
+            && let Some(statement) = mentions::quoted_statement(text)
+        {
+            let id = *id;
+            let near = |draft: &&mut Draft| number.saturating_sub(draft.touched) <= AGE / 4;
+            if let Some(draft) = self.draft(id).filter(near)
+                && draft.own_statement.is_empty()
+            {
+                scan::append(&mut draft.own_statement, statement);
+            }
+        }
         if let Some(found) = context(text) {
             self.context("", number, Some(found), text);
         }

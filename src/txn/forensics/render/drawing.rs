@@ -16,6 +16,7 @@ impl Explanation {
     #[must_use]
     pub fn mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_owned()];
+        lines.extend(self.undrawn().map(|note| format!("  %% {note}")));
         for (at, deadlock) in self.drawn() {
             let title = mermaid(&title(deadlock));
             lines.push(format!("  subgraph d{at}[\"{title}\"]"));
@@ -39,6 +40,7 @@ impl Explanation {
     #[must_use]
     pub fn dot(&self) -> String {
         let mut lines = vec!["digraph deadlocks {".to_owned(), "  node [shape=box];".to_owned()];
+        lines.extend(self.undrawn().map(|note| format!("  // {note}")));
         for (at, deadlock) in self.drawn() {
             lines.push(format!("  subgraph cluster_d{at} {{"));
             lines.push(format!("    label=\"{}\";", dot(&title(deadlock))));
@@ -56,6 +58,15 @@ impl Explanation {
         }
         lines.push("}".to_owned());
         lines.join("\n")
+    }
+
+    /// What a drawing cannot show, for a comment.
+    fn undrawn(&self) -> impl Iterator<Item = String> {
+        let nothing = (self.reports == 0).then(|| "no deadlock report found".to_owned());
+        let unread = self.unread.len();
+        let unread =
+            (unread > 0).then(|| format!("{unread} not read: the text format says where and why"));
+        nothing.into_iter().chain(unread)
     }
 
     fn drawn(&self) -> impl Iterator<Item = (usize, &Deadlock)> {
