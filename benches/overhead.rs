@@ -3,8 +3,8 @@
 //! `cargo bench --bench overhead --no-default-features --features txn,postgres,mysql,sqlite`. One
 //! client, durable commits, on SQLite always, on PostgreSQL and MariaDB where
 //! `CUPPING_TEST_POSTGRES` and `CUPPING_TEST_MARIADB` name servers (a database of its own is made
-//! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read the
-//! ratio of the medians.
+//! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read
+//! the ratio of the medians.
 
 use cupping::txn::{Dialect, Transactor, TxnOptions, guarded, work};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
