@@ -9,6 +9,7 @@ mod cancellation;
 
 mod forensics;
 mod forensics_live;
+mod forensics_quoted;
 mod forensics_robust;
 mod locks;
 mod support;
