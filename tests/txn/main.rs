@@ -12,6 +12,7 @@ mod deadlines;
 mod effects;
 mod forensics;
 mod forensics_live;
+mod forensics_quoted;
 mod forensics_robust;
 mod locks;
 mod lost_commit;
