@@ -6,6 +6,10 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod cancellation;
+mod claims;
 mod locks;
+mod plan;
+mod rig;
 mod support;
 mod units;
+mod versions;
