@@ -5,9 +5,11 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod batches;
 mod cancellation;
 mod claims;
 mod locks;
+mod named_locks;
 mod plan;
 mod rig;
 mod support;
