@@ -8,6 +8,7 @@
 mod batches;
 mod cancellation;
 mod claims;
+mod idempotency;
 mod locks;
 mod named_locks;
 mod plan;
