@@ -14,5 +14,6 @@ mod named_locks;
 mod plan;
 mod rig;
 mod support;
+mod testimony;
 mod units;
 mod versions;

@@ -147,7 +147,8 @@ fn begin_statements(options: &TxnOptions) -> String {
         "SET TRANSACTION ISOLATION LEVEL {isolation}, {access}; {SAVE}; \
          SET SESSION innodb_lock_wait_timeout = {lock_wait}, \
          SESSION lock_wait_timeout = {lock_wait} \
-         /*M!100300 , SESSION max_statement_time = {}, SESSION idle_transaction_timeout = {idle} */ \
+         /*M!100300 , SESSION max_statement_time = {}, \
+         SESSION idle_transaction_timeout = {idle} */ \
          /*!80000 , SESSION max_execution_time = {statement} */; \
          START TRANSACTION; SELECT CONNECTION_ID()",
         options.statement_timeout.as_secs_f64().max(0.001),
