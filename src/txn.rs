@@ -31,6 +31,7 @@ pub mod error;
 mod events;
 pub mod forensics;
 pub mod guard;
+pub mod lockdep;
 pub mod locks;
 mod lost_commit;
 pub mod options;
@@ -52,6 +53,8 @@ pub use budget::RetryBudget;
 pub use dialect::Dialect;
 pub use error::TxnError;
 pub use guard::guarded;
+#[cfg(feature = "lockdep")]
+pub use lockdep::Lockdep;
 pub use locks::{GateLock, LockKeys, lock_key};
 pub use options::{Isolation, TxnOptions};
 pub use stats::Stats;
