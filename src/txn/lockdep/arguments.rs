@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn postgres_arguments_are_read_back() {
         let mut arguments = sqlx::postgres::PgArguments::default();
-        let mut add = |added: Result<(), _>| assert!(added.is_ok());
+        let add = |added: Result<(), _>| assert!(added.is_ok());
         add(arguments.add(-7_i64));
         add(arguments.add(3_i32));
         add(arguments.add("täx[t]"));
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn mysql_arguments_are_read_back() {
         let mut arguments = sqlx::mysql::MySqlArguments::default();
-        let mut add = |added: Result<(), _>| assert!(added.is_ok());
+        let add = |added: Result<(), _>| assert!(added.is_ok());
         add(arguments.add(-7_i64));
         add(arguments.add(u64::MAX));
         add(arguments.add("täxt"));

@@ -122,12 +122,6 @@ impl<W> Graph<W> {
         (edge, witness)
     }
 
-    /// How many edges there are.
-    #[must_use]
-    pub(super) fn len(&self) -> usize {
-        self.edges.len()
-    }
-
     /// Adds an edge. One that closes a cycle is kept aside: whoever takes it again is told again,
     /// and nobody else is blamed for it.
     pub(super) fn add(&mut self, edge: Edge, witness: impl FnOnce() -> W) -> Found {

@@ -60,8 +60,11 @@ fn a_shared_lock_made_stronger_is_a_cycle_by_itself() {
     assert_eq!(found, Found::Cycle(vec![0]));
     let alone = upgrade(Mode::NoKeyUpdate, Mode::Update);
     assert_eq!(add(&mut graph, alone), Found::Order, "nobody else can hold it so");
+    let mut graph = Graph::default();
     let harmless = upgrade(Mode::KeyShare, Mode::NoKeyUpdate);
-    assert_eq!(add(&mut graph, harmless), Found::Order);
+    assert_eq!(add(&mut graph, harmless), Found::Order, "KEY SHARE is in nobody's way");
+    let alone = upgrade(Mode::NoKeyUpdate, Mode::Update);
+    assert_eq!(add(&mut graph, alone), Found::Cycle(vec![1, 0]), "unless it is in somebody's");
 }
 
 #[test]

@@ -145,11 +145,16 @@ impl Lockdep {
         records.iter().flat_map(|record| record.all_unread()).collect()
     }
 
-    /// How many different edges (this was asked for while that was held) have been seen: zero means
-    /// that nothing was watched.
+    /// How many locks have been noted: zero means that nothing was watched.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// assert_eq!(Lockdep::new().locks(), 0);
+    /// ```
     #[must_use]
-    pub fn edges(&self) -> usize {
-        locked(&self.shared.records).values().map(|record| record.edges()).sum()
+    pub fn locks(&self) -> u64 {
+        locked(&self.shared.records).values().map(|record| record.locks()).sum()
     }
 
     /// Panics with every inversion found so far.

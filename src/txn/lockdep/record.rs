@@ -40,6 +40,7 @@ struct Seen {
     /// The report of each edge that closed a cycle.
     reports: HashMap<usize, String>,
     unread: BTreeMap<String, String>,
+    locks: u64,
 }
 
 impl Record {
@@ -87,7 +88,11 @@ impl Record {
         self.seen().unread.clone().into_iter().collect()
     }
 
-    pub(super) fn edges(&self) -> usize {
-        self.seen().graph.len()
+    pub(super) fn note(&self) {
+        self.seen().locks += 1;
+    }
+
+    pub(super) fn locks(&self) -> u64 {
+        self.seen().locks
     }
 }

@@ -161,6 +161,7 @@ impl Recorder {
 
 impl Followed {
     fn take(&mut self, taken: Taken, place: &Place) -> Result<(), BodyError> {
+        self.record.note();
         for added in self.account.take(taken, place) {
             let Some(report) = self.record.add(added, place, self.name) else { continue };
             if self.lockdep.fails_units() {
