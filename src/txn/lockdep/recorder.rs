@@ -127,7 +127,7 @@ impl Recorder {
             guarded: &guarded,
             arguments: &noted.arguments,
         };
-        let mut result = Ok(());
+        let mut inverts = false;
         for access in noted.accesses.iter() {
             if let Access::Unnamed(name) = access {
                 followed.account.release(&Class::Named, &binder.named(name));
@@ -138,10 +138,10 @@ impl Recorder {
                 followed.lockdep.forget_catalogues(table);
             }
             for taken in binder.bind(access, &returned, &followed.account) {
-                result = result.and(followed.take(taken, &place));
+                inverts |= followed.take(taken, &place, inverts);
             }
         }
-        result
+        self.verdict()
     }
 
     /// Notes that statements were sent which nobody saw.
@@ -160,15 +160,22 @@ impl Recorder {
 }
 
 impl Followed {
-    fn take(&mut self, taken: Taken, place: &Place) -> Result<(), BodyError> {
+    /// Whether it inverts an order. One report a statement: its other edges, often several for one
+    /// lock, are then left out.
+    fn take(&mut self, taken: Taken, place: &Place, inverts_already: bool) -> bool {
         self.record.note();
+        let mut inverts = inverts_already;
         for added in self.account.take(taken, place) {
+            if inverts {
+                continue;
+            }
             let Some(report) = self.record.add(added, place, self.name) else { continue };
+            inverts = true;
             if self.lockdep.fails_units() {
-                self.inversion.get_or_insert_with(|| report.clone());
+                self.inversion.get_or_insert(report);
             }
         }
-        self.inversion.clone().map_or(Ok(()), |report| Err(BodyError(Cause::Inversion(report))))
+        inverts
     }
 }
 
@@ -265,6 +272,7 @@ impl<DB: Dialect> Tx<DB> {
             implied: false,
         };
         let statement = format!("rows of {table} recorded by hand").into();
-        followed.take(taken, &Place { location: Location::caller(), statement })
+        followed.take(taken, &Place { location: Location::caller(), statement }, false);
+        self.recorder.verdict()
     }
 }
