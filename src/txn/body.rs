@@ -33,6 +33,7 @@ pub(super) enum Cause {
     /// A lock was asked for out of order.
     LockOrder(String),
     /// The order of the locks taken contradicts one seen before (feature `lockdep`).
+    #[cfg_attr(not(feature = "lockdep"), expect(dead_code, reason = "only lockdep finds one"))]
     Inversion(String),
     /// The body asks for the whole unit to be run again.
     Again(Reason, Arc<dyn Error + Send + Sync>),

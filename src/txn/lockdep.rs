@@ -14,7 +14,7 @@
 mod access;
 #[cfg(feature = "lockdep")]
 mod account;
-#[cfg(feature = "lockdep")]
+#[cfg(all(feature = "lockdep", any(feature = "postgres", feature = "mysql")))]
 mod arguments;
 #[cfg(feature = "lockdep")]
 mod binding;

@@ -1,5 +1,5 @@
-//! What the tests of lockdep stand on: a fresh database with a schema, and transactions that run one
-//! after the other.
+//! What the tests of lockdep stand on: a fresh database with a schema, and transactions that run
+//! one after the other.
 //!
 //! Decides: that nothing runs at the same time, so that no deadlock can happen. Never does: say
 //! what is to be found.

@@ -201,7 +201,9 @@ impl Binder<'_> {
         let mut taken = Vec::new();
         for key in self.catalogue.parents_of(table) {
             let touched = key.columns.iter().any(|column| set.iter().any(|(set, _)| set == column));
-            if !touched && !(inserts && set.is_empty()) {
+            // An INSERT without columns may set any of them.
+            let may_touch = touched || (inserts && set.is_empty());
+            if !may_touch {
                 continue;
             }
             let of_key = set.iter().filter(|(name, _)| key.columns.contains(name));

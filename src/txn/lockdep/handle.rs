@@ -25,9 +25,12 @@ pub(super) fn installed() -> Option<Lockdep> {
 /// What has been read of a statement.
 type Read = Result<Arc<Vec<Access>>, String>;
 
+/// What has been read of each.
+type AllRead = HashMap<(Flavour, Arc<str>), Arc<Read>>;
+
 /// Watches the order in which transactions lock, and fails the unit whose order contradicts one
-/// seen before, with [`crate::txn::TxnError::LockOrderInversion`]. Cheap to clone; clones share what they
-/// have seen.
+/// seen before, with [`LockOrderInversion`](crate::txn::TxnError::LockOrderInversion). Cheap to
+/// clone; clones share what they have seen.
 ///
 /// All transactors that it is given share one graph for each kind of database, because tests make a
 /// fresh database each, of the same tables. Where the tables differ, use several, or
@@ -64,7 +67,7 @@ struct Shared {
     /// Tables that no catalogue has: names for which reading again was no use.
     strange: Mutex<HashSet<Arc<str>>>,
     guarded: Mutex<HashMap<Arc<str>, Class>>,
-    read: Mutex<HashMap<(Flavour, Arc<str>), Arc<Read>>>,
+    read: Mutex<AllRead>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -35,6 +35,7 @@ pub trait Observed: Database {
 }
 
 /// An integer, else a text.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 macro_rules! key_of {
     ($row:expr, $column:expr) => {{
         use sqlx::Row;

@@ -12,7 +12,7 @@ pub trait Observed {}
 impl<DB> Observed for DB {}
 
 #[derive(Debug, Clone, Default)]
-pub(in crate::txn) struct Attached;
+pub(in crate::txn) struct Attached(());
 
 #[derive(Debug, Clone, Copy)]
 pub(in crate::txn) struct Site;
@@ -26,7 +26,7 @@ impl Site {
 pub(in crate::txn) struct Note;
 
 #[derive(Debug, Default)]
-pub(in crate::txn) struct Recorder;
+pub(in crate::txn) struct Recorder(());
 
 impl Recorder {
     pub(in crate::txn) async fn begin<DB: Dialect>(
@@ -35,7 +35,7 @@ impl Recorder {
         _: &mut DB::Connection,
         _: &'static str,
     ) -> Self {
-        Self
+        Self(())
     }
 
     pub(in crate::txn) fn note<'q, DB: Dialect, E: Execute<'q, DB>>(&self, query: E) -> (E, Note) {
