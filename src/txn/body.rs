@@ -32,6 +32,9 @@ pub(super) enum Cause {
     Abandoned,
     /// A lock was asked for out of order.
     LockOrder(String),
+    /// The order of the locks taken contradicts one seen before (feature `lockdep`).
+    #[cfg_attr(not(feature = "lockdep"), expect(dead_code, reason = "only lockdep finds one"))]
+    Inversion(String),
     /// The body asks for the whole unit to be run again.
     Again(Reason, Arc<dyn Error + Send + Sync>),
     /// The body's own failure.
@@ -110,7 +113,7 @@ impl fmt::Display for BodyError {
                  swallowed; return that error from the body",
             ),
             Cause::Abandoned => f.write_str("nobody waits for this transaction any more"),
-            Cause::LockOrder(message) => f.write_str(message),
+            Cause::LockOrder(message) | Cause::Inversion(message) => f.write_str(message),
             Cause::Again(_, error) => error.fmt(f),
             Cause::Own(error) => error.fmt(f),
         }
