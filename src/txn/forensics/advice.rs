@@ -104,7 +104,7 @@ const ADVISORY_ORDER: &str = "\
 
 const AUTO_INCREMENT: &str = "\
     A statement holds the AUTO-INC lock of a table until it ends and waits for a row that \
-    another holds, who now inserts into that table. Set innodb_autoinc_lock_mode = 2 (the \
+    another holds, who now inserts into that table; the client may see error 1467. Set innodb_autoinc_lock_mode = 2 (the \
     default of MySQL 8; needs row-based replication), or read first and insert with plain \
     VALUES, or split INSERT … SELECT.";
 
