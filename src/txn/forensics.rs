@@ -135,7 +135,7 @@ impl DeadlockReport {
 
     /// Whether a connection of MySQL or MariaDB is in the graph, by its `CONNECTION_ID()`.
     ///
-    /// The status keeps the server's latest deadlock: a victim asks with this whether it is its own.
+    /// The status keeps the server's latest deadlock: this tells a victim whether it is its own.
     ///
     /// ```
     /// use cupping::txn::forensics::DeadlockReport;
