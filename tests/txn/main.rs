@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod cancellation;
+mod lockdep_against_servers;
 mod lockdep_reports;
 mod lockdep_rig;
 mod lockdep_shapes;
