@@ -91,7 +91,20 @@ impl Binder<'_> {
                     let mut seen = BTreeSet::new();
                     self.cascade(table, &rows.which, &mut seen, &mut taken);
                 }
-                taken.insert(0, rows);
+                let inserts = matches!(deed, Deed::Insert(..));
+                let columns = filter.iter().map(|(column, _)| column);
+                if !inserts && self.catalogue.found_by_index(table, columns) {
+                    let mut entries = self.rows(table, deed, filter, sorting, *single, *waits);
+                    let lock = Lock::new(Class::Index(table.clone()), entries.lock.mode);
+                    entries.lock = Lock { guards: rows.lock.guards.clone(), ..lock };
+                    // The order within is the rows' to judge.
+                    entries.order = Order::One;
+                    entries.written = false;
+                    taken.insert(0, rows);
+                    taken.insert(0, entries);
+                } else {
+                    taken.insert(0, rows);
+                }
                 taken
             }
         }

@@ -10,6 +10,7 @@ use crate::txn::lockdep::reading::read;
 fn catalogue() -> Catalogue {
     let table = |unique: &[&[&str]]| Table {
         primary: vec!["id".into()],
+        indexed: BTreeSet::new(),
         unique: unique.iter().map(|key| key.iter().map(|c| (*c).into()).collect()).collect(),
     };
     let key = |child: &str, column: &str, parent: &str| ForeignKey {
