@@ -18,6 +18,7 @@ mod forensics_quoted;
 mod forensics_robust;
 mod guards;
 mod idempotency;
+mod lockdep_against_servers;
 mod lockdep_reports;
 mod lockdep_rig;
 mod lockdep_shapes;
