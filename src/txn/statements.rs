@@ -11,6 +11,25 @@ use sqlx::{Execute, FromRow};
 impl<DB: Dialect> Tx<DB> {
     /// Sends a query for its effect.
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// tx.execute("CREATE TABLE bean (id INTEGER, name TEXT)").await?;
+    /// let insert = sqlx::query("INSERT INTO bean VALUES (?, ?)").bind(1_i64).bind("Guji");
+    /// assert_eq!(tx.execute(insert).await?.rows_affected(), 1);
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// When the database fails; from then on every statement and the commit are refused.
     pub async fn execute<'q, E>(&mut self, query: E) -> Result<DB::QueryResult, BodyError>
@@ -24,6 +43,26 @@ impl<DB: Dialect> Tx<DB> {
     }
 
     /// Sends a query for its rows.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// use sqlx::Row;
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// let rows = tx.fetch_all("SELECT 1 AS n UNION ALL SELECT 2").await?;
+    /// assert_eq!(rows[1].try_get::<i64, _>("n")?, 2);
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Errors
     /// As [`Tx::execute`].
@@ -39,6 +78,23 @@ impl<DB: Dialect> Tx<DB> {
 
     /// Sends a query for at most one row.
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// assert!(tx.fetch_optional("SELECT 1 WHERE false").await?.is_none());
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// As [`Tx::execute`].
     pub async fn fetch_optional<'q, E>(&mut self, query: E) -> Result<Option<DB::Row>, BodyError>
@@ -51,7 +107,7 @@ impl<DB: Dialect> Tx<DB> {
         self.remember(answer)
     }
 
-    /// Sends a query for one row.
+    /// Sends a query for one row. Example: see [`Tx::fetch_all`].
     ///
     /// # Errors
     /// As [`Tx::execute`]; and `RowNotFound`, which does not poison.
@@ -65,6 +121,30 @@ impl<DB: Dialect> Tx<DB> {
 
     /// Sends a query for its rows, each read as an `O` (a tuple, a struct).
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// let rows: Vec<(i64, String)> = tx.fetch_all_as("SELECT 7, 'Guji'").await?;
+    /// assert_eq!(rows, [(7, "Guji".to_owned())]);
+    ///
+    /// let row: Option<(i64,)> = tx.fetch_optional_as("SELECT 7 WHERE false").await?;
+    /// assert_eq!(row, None);
+    ///
+    /// let missing = tx.fetch_one_as::<(i64,), _>("SELECT 7 WHERE false").await;
+    /// assert!(missing.is_err(), "and the transaction goes on");
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// As [`Tx::execute`]; and when a row cannot be read as an `O`.
     pub async fn fetch_all_as<'q, O, E>(&mut self, query: E) -> Result<Vec<O>, BodyError>
@@ -77,7 +157,7 @@ impl<DB: Dialect> Tx<DB> {
         Ok(read?)
     }
 
-    /// Sends a query for at most one row, read as an `O`.
+    /// Sends a query for at most one row, read as an `O`. Example: see [`Tx::fetch_all_as`].
     ///
     /// # Errors
     /// As [`Tx::fetch_all_as`].
@@ -90,7 +170,7 @@ impl<DB: Dialect> Tx<DB> {
         Ok(row.as_ref().map(O::from_row).transpose()?)
     }
 
-    /// Sends a query for one row, read as an `O`.
+    /// Sends a query for one row, read as an `O`. Example: see [`Tx::fetch_all_as`].
     ///
     /// # Errors
     /// As [`Tx::fetch_one`] and [`Tx::fetch_all_as`].

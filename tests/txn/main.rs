@@ -14,6 +14,7 @@ mod forensics;
 mod forensics_live;
 mod forensics_quoted;
 mod forensics_robust;
+mod guides;
 mod locks;
 mod lost_commit;
 mod mysql_units;
