@@ -2,7 +2,7 @@
 //!
 //! Decides: how the texts of PostgreSQL and InnoDB (errors, server logs, status dumps, and
 //! application logs that quote them) become one model; unknown or translated text is never an
-//! error. Never does: I/O, except [`names`], which asks PostgreSQL for the names of relations.
+//! error. Never does: I/O, except in `names`, which asks PostgreSQL for the names of relations.
 //!
 //! ```
 //! use cupping::txn::forensics::{explain, read};
@@ -137,6 +137,24 @@ impl DeadlockReport {
     #[must_use]
     pub fn victim(&self) -> Option<&Node> {
         self.nodes.iter().find(|node| node.victim)
+    }
+
+    /// Whether a connection of MySQL or MariaDB is in the graph, by its `CONNECTION_ID()`.
+    ///
+    /// The status keeps the server's latest deadlock: this tells a victim whether it is its own.
+    ///
+    /// ```
+    /// use cupping::txn::forensics::DeadlockReport;
+    ///
+    /// # let status = include_str!("../../tests/fixtures/deadlocks/mariadb/three.txt");
+    /// let report = DeadlockReport::from_innodb_status(status).expect("a deadlock");
+    /// assert!(report.involves_connection(12));
+    /// assert!(!report.involves_connection(99));
+    /// ```
+    #[must_use]
+    pub fn involves_connection(&self, id: u64) -> bool {
+        let id = id.to_string();
+        self.nodes.iter().any(|node| node.thread.as_deref() == Some(id.as_str()))
     }
 
     /// A report of a graph; what follows from it is derived.

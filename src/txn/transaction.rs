@@ -7,6 +7,7 @@
 use super::body::{BodyError, Cause};
 use super::dialect::Dialect;
 use super::effects::Effects;
+use super::lockdep::{Recorder, Site};
 use super::locks::Held;
 use super::options::TxnOptions;
 use super::outcome::Transaction;
@@ -74,6 +75,7 @@ pub struct Tx<DB: Dialect> {
     pub(super) held: Held,
     pub(super) effects: Effects,
     pub(super) witness: Option<Witness<DB>>,
+    pub(super) recorder: Recorder,
 }
 
 /// What is left of a transaction when it is committed.
@@ -114,6 +116,7 @@ impl<DB: Dialect> Tx<DB> {
             held: Held::default(),
             effects: Effects::default(),
             witness: None,
+            recorder: Recorder::default(),
         };
         let begun = DB::begin(&mut tx.connection, options, label);
         match tx.watch.ended(begun).await {
@@ -183,14 +186,23 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// # Errors
     /// As [`Tx::execute`].
-    pub async fn with_connection<T, F>(&mut self, code: F) -> Result<T, BodyError>
+    #[track_caller]
+    pub fn with_connection<T, F>(
+        &mut self,
+        code: F,
+    ) -> impl Future<Output = Result<T, BodyError>> + Send
     where
-        F: for<'c> FnOnce(&'c mut DB::Connection) -> super::dialect::Sent<'c, T>,
+        T: Send,
+        F: for<'c> FnOnce(&'c mut DB::Connection) -> super::dialect::Sent<'c, T> + Send,
     {
-        self.admit()?;
-        self.unseen = true;
-        let answer = self.watch.answered(code(&mut self.connection)).await;
-        self.remember(answer)
+        let site = Site::here();
+        async move {
+            self.admit()?;
+            self.unseen = true;
+            self.recorder.unseen(site);
+            let answer = self.watch.answered(code(&mut self.connection)).await;
+            self.remember(answer)
+        }
     }
 
     /// Has `effect` run once, after the commit is known, before [`super::Transactor::run`] returns:
@@ -267,6 +279,7 @@ impl<DB: Dialect> Tx<DB> {
     /// What has to be asked before COMMIT: an error that code of the caller's own swallowed, and
     /// the transaction's number where it was not to be asked earlier.
     pub(super) async fn before_commit(&mut self) -> Result<(), BodyError> {
+        self.recorder.verdict()?;
         if self.unseen && self.poison.is_none() {
             let sent = DB::send(&mut self.connection, "SELECT 1".into());
             let answer = self.watch.answered(sent).await;

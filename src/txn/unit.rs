@@ -7,6 +7,7 @@ use super::body::{BodyError, BodyFuture, Cause};
 use super::dialect::Dialect;
 use super::error::{TxnError, code_of};
 use super::events::{self, Outcome};
+use super::lockdep::Recorder;
 use super::lost_commit::{Verdict, find_out};
 use super::options::TxnOptions;
 use super::progress::Progress;
@@ -180,7 +181,7 @@ impl<DB: Dialect> Unit<DB> {
     /// A transaction on a connection of the pool; `None` when the caller has given up meanwhile.
     async fn begin(&self) -> Result<Option<Tx<DB>>, sqlx::Error> {
         let waiting = Instant::now();
-        let connection = self.transactor.pool.acquire().await?;
+        let mut connection = self.transactor.pool.acquire().await?;
         events::connection_obtained(waiting.elapsed());
         if self.progress.is_abandoned() {
             return Ok(None);
@@ -191,7 +192,11 @@ impl<DB: Dialect> Unit<DB> {
         };
         let (pool, options) = (&self.transactor.pool, self.options_for_attempt());
         let progress = Arc::clone(&self.progress);
-        Tx::begin(pool, connection, (self.name, &label), &options, progress).await.map(Some)
+        let (name, lockdep) = (self.name, &self.transactor.lockdep);
+        let recorder = Recorder::begin::<DB>(lockdep, pool, &mut connection, name).await;
+        let mut tx = Tx::begin(pool, connection, (name, &label), &options, progress).await?;
+        tx.recorder = recorder;
+        Ok(Some(tx))
     }
 
     /// A statement may not take longer than what is left until the deadline.
@@ -254,6 +259,7 @@ impl<DB: Dialect> Unit<DB> {
             (Cause::Again(reason, error), _) => return Failure::Again(reason, error),
             (Cause::Own(source), _) => TxnError::Body { name, source },
             (Cause::LockOrder(message), _) => TxnError::LockOrder { name, message },
+            (Cause::Inversion(report), _) => TxnError::LockOrderInversion { name, report },
             (Cause::Abandoned | Cause::Poisoned, _) => return self.abandoned(),
         };
         Failure::Final(error, Outcome::Failed)

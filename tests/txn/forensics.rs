@@ -83,6 +83,8 @@ fn a_client_and_the_three_formats_of_the_log_tell_the_same_deadlocks() {
     for name in ["postgres/stderr.log", "postgres/server.csv", "postgres/server.json"] {
         assert_eq!(fingerprints(name), told, "{name}");
     }
+    let client = explained("postgres/client.txt");
+    assert!(client.deadlocks.iter().any(|one| one.pattern == Pattern::LockOrder));
     let mut all = Reading::default();
     for name in fixtures("postgres") {
         all.reports.append(&mut reading(&name).reports);

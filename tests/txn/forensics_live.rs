@@ -193,6 +193,8 @@ async fn the_status_of_mariadb_tells_the_deadlock_that_was_made() {
     assert_eq!(report.edges[0].object.database.as_deref(), Some(name.as_str()));
     assert_eq!(report.nodes.iter().filter(|node| node.victim).count(), 1);
     assert_eq!(pattern(&report), Pattern::RowOrder);
+    let thread = report.nodes[0].thread.as_deref().and_then(|thread| thread.parse().ok());
+    assert!(thread.is_some_and(|thread| report.involves_connection(thread)));
     assert!(report.nodes.iter().all(|node| {
         node.statement.as_deref().is_some_and(|text| text.starts_with("UPDATE t SET v = 1"))
     }));

@@ -68,3 +68,22 @@ fn what_looks_like_a_report_and_is_cut_is_said_to_be_unread() {
     let broken = read(b"one\nProcess 7 waits for; blocked by process twelve\n");
     assert_eq!((broken.unread.len(), broken.unread[0].line), (1, 2));
 }
+
+#[test]
+fn a_report_in_one_line_or_in_an_object_of_javascript_is_read() {
+    let line = "ERROR: deadlock detected DETAIL: Process 7 waits for ShareLock on transaction 768; \
+                blocked by process 12. Process 12 waits for ShareLock on transaction 767; blocked \
+                by process 7. CONTEXT: while updating tuple (0,4) in relation \"region\" x";
+    let object = "error: deadlock detected\n  code: '40P01',\n  detail: 'Process 7 waits for \
+                  ShareLock on transaction 768; blocked by process 12.\\n' +\n    'Process 12 \
+                  waits for ShareLock on transaction 767; blocked by process 7.',\n  where: 'while \
+                  updating tuple (0,4) in relation \"region\"',\n";
+    for text in [line, object] {
+        let reading = read(text.as_bytes());
+        assert!(reading.unread.is_empty(), "{reading:?}");
+        let [report] = reading.reports.as_slice() else { panic!("{text}: {reading:?}") };
+        assert!(closed(report));
+        let context = report.context.as_ref().expect("a context");
+        assert_eq!(context.text, "while updating tuple (0,4) in relation \"region\"");
+    }
+}

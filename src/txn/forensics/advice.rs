@@ -16,6 +16,7 @@ pub fn advice(pattern: Pattern) -> &'static str {
     match pattern {
         Pattern::TableOrder => TABLE_ORDER,
         Pattern::RowOrder => ROW_ORDER,
+        Pattern::LockOrder => LOCK_ORDER,
         Pattern::LockUpgrade => LOCK_UPGRADE,
         Pattern::HotRow => HOT_ROW,
         Pattern::ForeignKeyCheck => FOREIGN_KEY_CHECK,
@@ -44,6 +45,13 @@ const ROW_ORDER: &str = "\
     lock first with SELECT … WHERE id = ANY(…) ORDER BY id FOR NO KEY UPDATE (FOR UPDATE on \
     MySQL and MariaDB). Fewer rows a transaction make it rarer, the order makes it \
     impossible.";
+
+const LOCK_ORDER: &str = "\
+    Two transactions change rows in different orders, of one table or of several: a client \
+    is told the victim's relation alone, and the server's log has the statements of both. \
+    Sort the ids before writing rows of one table, give tables one rank, and lock first: \
+    SELECT … WHERE id = ANY(…) ORDER BY id FOR NO KEY UPDATE (FOR UPDATE on MySQL and \
+    MariaDB). Until then, run the whole transaction again.";
 
 const LOCK_UPGRADE: &str = "\
     Two transactions hold a shared lock on one row (FOR SHARE, LOCK IN SHARE MODE, or the \
@@ -104,9 +112,9 @@ const ADVISORY_ORDER: &str = "\
 
 const AUTO_INCREMENT: &str = "\
     A statement holds the AUTO-INC lock of a table until it ends and waits for a row that \
-    another holds, who now inserts into that table. Set innodb_autoinc_lock_mode = 2 (the \
-    default of MySQL 8; needs row-based replication), or read first and insert with plain \
-    VALUES, or split INSERT … SELECT.";
+    another holds, who now inserts into that table; the client may see error 1467. Set \
+    innodb_autoinc_lock_mode = 2 (the default of MySQL 8; needs row-based replication), or \
+    read first and insert with plain VALUES, or split INSERT … SELECT.";
 
 const TOO_DEEP: &str = "\
     InnoDB gave up: too many transactions wait for one another, so it rolled one back \

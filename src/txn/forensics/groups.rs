@@ -175,3 +175,45 @@ impl Explanation {
         named
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reader::read;
+    use super::*;
+
+    /// An advisory deadlock of the same two processes, told by a log at a time, or by a client.
+    fn told(time: Option<&str>) -> String {
+        let label = time.map(|time| format!("2026-11-22 {time} UTC [7] DETAIL:  "));
+        let wait = |from, key, to| {
+            format!(
+                "Process {from} waits for ExclusiveLock on advisory lock [5,0,{key},1]; blocked \
+                 by process {to}."
+            )
+        };
+        let (first, second) = (wait(7, 1, 9), wait(9, 2, 7));
+        format!("{}{first}\n\t{second}\n", label.unwrap_or_default())
+    }
+
+    fn count(texts: &[String]) -> (usize, usize) {
+        let explanation = explain(read(texts.concat().as_bytes()));
+        assert_eq!(explanation.deadlocks.len(), 1);
+        (explanation.reports, explanation.deadlocks[0].count)
+    }
+
+    #[test]
+    fn without_ids_of_transactions_the_second_tells_events_apart() {
+        let at = |time| told(Some(time));
+        assert_eq!(count(&[at("06:00:00.100"), at("06:00:07.100")]), (2, 2));
+        assert_eq!(count(&[at("06:00:00.100"), at("06:00:00.900")]), (2, 1));
+        assert_eq!(count(&[told(None), at("06:00:00.900")]), (2, 1));
+    }
+
+    #[test]
+    fn first_and_last_are_the_earliest_and_the_latest() {
+        let texts = [told(Some("06:00:07")), told(Some("06:00:01")), told(Some("06:00:03"))];
+        let explanation = explain(read(texts.concat().as_bytes()));
+        let deadlock = &explanation.deadlocks[0];
+        assert_eq!(deadlock.first_seen.as_deref(), Some("2026-11-22T06:00:01Z"));
+        assert_eq!(deadlock.last_seen.as_deref(), Some("2026-11-22T06:00:07Z"));
+    }
+}

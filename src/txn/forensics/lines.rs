@@ -70,7 +70,7 @@ pub(super) fn uncontained(line: &str) -> &str {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.len() > word.len() && !word.is_empty() && word.chars().all(plain) {
             let rest = &line[name.len() + 1..];
-            return rest.strip_prefix(' ').unwrap_or(rest);
+            return rest.strip_prefix(' ').unwrap_or(line);
         }
     }
     for mark in [" stderr F ", " stdout F "] {

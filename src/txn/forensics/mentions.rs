@@ -33,16 +33,16 @@ pub(super) struct Mentions {
 
 /// The engine whose deadlock a line mentions.
 pub(super) fn engine(line: &str) -> Option<Engine> {
-    let found = |needle: &str| {
-        line.match_indices(['d', 'D']).any(|(at, _)| {
-            line.get(at..at + needle.len()).is_some_and(|text| text.eq_ignore_ascii_case(needle))
-        })
-    };
-    if found("deadlock found when trying to get lock") {
+    if !line.contains("eadlock") && !line.contains("EADLOCK") {
+        return None;
+    }
+    let line = line.to_ascii_lowercase();
+    if line.contains("deadlock found when trying to get lock") {
         return Some(Engine::InnoDb);
     }
     // InnoDB's log has `Transactions deadlock detected, dumping detailed information`.
-    (found("deadlock detected") && !line.contains("dumping detailed")).then_some(Engine::PostgreSql)
+    let other = line.contains("dumping detailed") || line.contains("no deadlock detected");
+    (line.contains("deadlock detected") && !other).then_some(Engine::PostgreSql)
 }
 
 /// The statement that a library quotes beside its error.
@@ -153,6 +153,7 @@ mod tests {
             engine("1213 Deadlock found when trying to get lock; try restarting transaction"),
             Some(Engine::InnoDb)
         );
+        assert_eq!(engine("No deadlock detected"), None);
         assert_eq!(engine("process 1 detected deadlock while waiting"), None);
     }
 }

@@ -14,6 +14,8 @@ pub enum Pattern {
     TableOrder,
     /// Rows of one table, taken in different orders.
     RowOrder,
+    /// Rows taken in different orders, of one table or of several: the statements are not told.
+    LockOrder,
     /// Two who hold a shared lock on a row both ask for a stronger one.
     LockUpgrade,
     /// Several queue for one row, one of them inside the cycle.
@@ -121,14 +123,18 @@ fn by_statements(report: &DeadlockReport) -> Pattern {
     let statements: Vec<&str> =
         report.nodes.iter().filter_map(|node| node.statement.as_deref()).collect();
     if statements.len() < 2 || statements.len() < report.edges.len() {
-        return Pattern::RowOrder;
+        return Pattern::LockOrder;
     }
     let literal = statements.iter().any(|text| !text.contains(['$', '?']));
     if literal && statements.iter().all(|text| text.trim() == statements[0].trim()) {
         return Pattern::LockUpgrade;
     }
     let tables: HashSet<String> = statements.iter().filter_map(|text| table(text)).collect();
-    if tables.len() > 1 { Pattern::TableOrder } else { Pattern::RowOrder }
+    match tables.len() {
+        0 => Pattern::LockOrder,
+        1 => Pattern::RowOrder,
+        _ => Pattern::TableOrder,
+    }
 }
 
 /// The table that a statement changes or locks first, in lower case.

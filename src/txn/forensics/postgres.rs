@@ -151,13 +151,19 @@ pub(super) fn context(line: &str) -> Option<Context> {
         let (tuple, _) = scan::tuple(after)?;
         let relation = scan::between(after, "relation \"", "\"")?;
         Some(Context {
-            text: format!("{word}{}", after.trim_end()),
+            text: format!("{word}{}", through(after, relation)),
             action: Some((*action).to_owned()),
             relation: Some(relation.to_owned()),
             tuple: Some(tuple),
             statement: None,
         })
     })
+}
+
+/// A text up to the quote that ends this name, which stands in it.
+fn through<'a>(text: &'a str, name: &str) -> &'a str {
+    let end = text.find("relation \"").map_or(text.len(), |at| at + 10 + name.len() + 1);
+    text.get(..end).unwrap_or(text)
 }
 
 /// The context in a text that is known to be one, in any language: a tuple and a quoted name.

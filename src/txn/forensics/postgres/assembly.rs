@@ -117,7 +117,9 @@ impl Assembly {
                     self.field = Field::None;
                     self.message(&key, meta, body, text);
                 }
-                self.wait_line(&key, meta, body);
+                if self.wait_line(&key, meta, body) {
+                    self.same_line_context(&key, meta.line, body);
+                }
             }
             Label::Context => self.context(&key, meta.line, any_context(body), body),
             Label::Statement => self.statement(&key, meta.line, body),
@@ -164,6 +166,7 @@ impl Assembly {
         let meta = meta(text, number);
         let meta = Meta { pid: None, user: None, application: None, ..meta };
         if self.wait_line("", &meta, text) {
+            self.same_line_context("", number, text);
             return;
         }
         self.mentions.line("", &meta, text);
@@ -201,6 +204,13 @@ impl Assembly {
             }
         }
         any
+    }
+
+    /// Where line breaks were lost, the context follows the waits.
+    fn same_line_context(&mut self, key: &str, number: usize, text: &str) {
+        if let Some(found) = context(text) {
+            self.context(key, number, Some(found), text);
+        }
     }
 
     fn begin(&mut self, key: &str, meta: &Meta, text: &str) -> usize {
