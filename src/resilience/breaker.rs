@@ -79,7 +79,17 @@ impl BreakerState {
     }
 }
 
-/// What a call said about the health of what was called. Example: see [`Settlement::of`].
+/// What a call said about the health of what was called.
+///
+/// ```
+/// use cupping::resilience::breaker::{BreakerMachine, BreakerSettings, BreakerState, Settlement};
+/// use std::time::Duration;
+///
+/// let mut machine = BreakerMachine::new(BreakerSettings::default());
+/// let call = machine.admit(Duration::ZERO).expect("closed");
+/// machine.settle(call, Settlement::Neutral, Duration::ZERO);
+/// assert_eq!(machine.state(), BreakerState::Closed, "one that learns nothing changes nothing");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// It answered.
@@ -118,7 +128,18 @@ impl Settlement {
 }
 
 /// The right to make one call; it says in which phase it was given, so that a late answer to an
-/// earlier phase changes nothing. Example: see [`BreakerMachine`].
+/// earlier phase changes nothing.
+///
+/// ```
+/// use cupping::resilience::breaker::{BreakerMachine, BreakerSettings, Settlement};
+/// use std::time::Duration;
+///
+/// let mut machine = BreakerMachine::new(BreakerSettings { failures: 1, ..Default::default() });
+/// let now = Duration::ZERO;
+/// let (first, late) = (machine.admit(now).expect("closed"), machine.admit(now).expect("closed"));
+/// machine.settle(first, Settlement::Failure, now);
+/// assert_eq!(machine.settle(late, Settlement::Success, now), None, "of an earlier phase");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     phase: u64,

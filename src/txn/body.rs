@@ -181,8 +181,7 @@ where
 /// [`std::sync::Arc`]s); the block is async and returns `Result<T, BodyError>`. Without captures:
 /// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
 /// database: `work!([a] => |tx: Postgres| { … })`. The body of a batch takes its items too:
-<<<<<<< HEAD
-/// `work!([a] => |tx, items| { … })`.
+/// `work!([a] => |tx, items| { … })`, or `|tx: Postgres, items: Item|`.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -213,9 +212,6 @@ where
 /// The body may run several times: what it does to anything but the transaction, it does each
 /// time. Effects belong into [`after_commit`](crate::txn::Tx::after_commit). The compiler cannot
 /// hold this: a captured `Arc<Mutex<…>>` keeps what a failed attempt has put into it.
-=======
-/// `work!([a] => |tx, items| { … })`, or `|tx: Postgres, items: Item|`.
->>>>>>> main
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {

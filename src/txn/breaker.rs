@@ -80,7 +80,23 @@ impl BreakerOpen {
     }
 }
 
-/// Why [`Breaker::call`] has no result. Example: see [`Breaker::call`].
+/// Why [`Breaker::call`] has no result.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use cupping::resilience::breaker::BreakerSettings;
+/// use cupping::resilience::retryability::{Reason, Retryability};
+/// use cupping::txn::Breaker;
+/// use cupping::txn::breaker::CallError;
+/// use std::io;
+///
+/// let breaker = Breaker::new("files", BreakerSettings { failures: 1, ..Default::default() });
+/// let lost = |_: &io::Error| Retryability::Transient(Reason::Connection);
+/// let reset = || async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionReset)) };
+/// assert!(matches!(breaker.call(reset(), lost).await, Err(CallError::Failed(_))));
+/// assert!(matches!(breaker.call(reset(), lost).await, Err(CallError::Open(_))));
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E: std::error::Error + 'static> {

@@ -80,7 +80,13 @@ impl<DB: Dialect> Clone for Transactor<DB> {
 }
 
 /// What becomes of a unit that is the victim of a deadlock; see [`Transactor::on_deadlock`].
-/// Example: see [`Transactor::on_deadlock`].
+///
+/// ```
+/// use cupping::txn::OnDeadlock;
+///
+/// let policy = OnDeadlock::Ignore; // the only one that is not the default, which is to run again
+/// # drop(policy);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDeadlock {
     /// It is given up without an error: its twin has written the same.
