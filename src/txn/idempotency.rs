@@ -40,7 +40,7 @@ pub enum Once<T> {
 }
 
 impl<T> Once<T> {
-    /// The result.
+    /// The result. Example: see [`Once`].
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -48,7 +48,7 @@ impl<T> Once<T> {
         }
     }
 
-    /// Whether it had been done before.
+    /// Whether it had been done before. Example: see [`Once`].
     #[must_use]
     pub fn is_replayed(&self) -> bool {
         matches!(self, Self::Replayed(_))

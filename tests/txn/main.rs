@@ -17,6 +17,7 @@ mod forensics_live;
 mod forensics_quoted;
 mod forensics_robust;
 mod guards;
+mod guides;
 mod idempotency;
 mod lockdep_against_servers;
 mod lockdep_reports;

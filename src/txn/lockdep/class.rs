@@ -8,6 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A value that names a row or an advisory lock.
+///
+/// ```
+/// use cupping::txn::lockdep::Key;
+///
+/// assert!(Key::from(7_i64) < Key::from(9_i64));
+/// assert_eq!(Key::from("a"), Key::Text("a".into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// An integer.
@@ -44,6 +51,12 @@ impl From<String> for Key {
 }
 
 /// Things that are locked alike, whichever of them it is.
+///
+/// ```
+/// use cupping::txn::lockdep::Class;
+///
+/// assert_eq!(Class::Rows("bean".into()).to_string(), "rows of bean");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// The rows of a table.
@@ -75,6 +88,15 @@ impl fmt::Display for Class {
 
 /// How something is locked. The first seven are of rows, the others of tables; an advisory or
 /// named lock is taken as [`Mode::TableShare`] or [`Mode::Exclusive`].
+///
+/// ```
+/// use cupping::txn::lockdep::Mode;
+///
+/// assert!(Mode::Update.waits_for(Mode::KeyShare), "a delete waits for a foreign key's check");
+/// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare), "an ordinary update does not");
+/// assert!(Mode::Update.covers(Mode::Share));
+/// assert_eq!(Mode::NoKeyUpdate.label(), "NO KEY UPDATE");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// `FOR KEY SHARE`: what a foreign key takes of its parent.
@@ -129,7 +151,7 @@ impl Mode {
         Self::AccessExclusive,
     ];
 
-    /// Whether who asks in this mode waits for who holds in that one.
+    /// Whether who asks in this mode waits for who holds in that one. Example: see [`Mode`].
     #[must_use]
     pub fn waits_for(self, held: Self) -> bool {
         use Mode::{
@@ -170,12 +192,13 @@ impl Mode {
     }
 
     /// Whether two transactions can hold the same thing in these modes at the same time.
+    /// Example: see [`Mode`].
     #[must_use]
     pub fn goes_with(self, other: Self) -> bool {
         !self.waits_for(other) && !other.waits_for(self)
     }
 
-    /// Whether who holds this mode gets that one without ever waiting.
+    /// Whether who holds this mode gets that one without ever waiting. Example: see [`Mode`].
     #[must_use]
     pub fn covers(self, asked: Self) -> bool {
         // Nobody else sees a row that is new.
@@ -183,7 +206,7 @@ impl Mode {
             || Self::ALL.iter().all(|held| !asked.waits_for(*held) || !self.goes_with(*held))
     }
 
-    /// In PostgreSQL's own words.
+    /// In PostgreSQL's own words. Example: see [`Mode`].
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -76,7 +76,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lockdep {
-    /// One that has seen nothing.
+    /// One that has seen nothing. Example: see [`Lockdep`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -84,12 +84,20 @@ impl Lockdep {
 
     /// Inversions are kept and logged, and fail no unit: for looking at code that is known to
     /// deadlock, and with [`Lockdep::assert_clean`] at the end.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// let lockdep = Lockdep::new().reporting();
+    /// assert!(lockdep.inversions().is_empty());
+    /// lockdep.assert_clean();
+    /// ```
     #[must_use]
     pub fn reporting(self) -> Self {
         Self { reports_only: true, ..self }
     }
 
-    /// Each database has a graph of its own, by its name.
+    /// Each database has a graph of its own, by its name. Example: see [`Lockdep::install`].
     #[must_use]
     pub fn per_database(self) -> Self {
         Self { per_database: true, ..self }
@@ -128,7 +136,7 @@ impl Lockdep {
         locked(&self.shared.guarded).insert(table.into(), guard);
     }
 
-    /// The inversions found so far.
+    /// The inversions found so far. Example: see [`Lockdep::reporting`].
     #[must_use]
     pub fn inversions(&self) -> Vec<Inversion> {
         let records: Vec<Arc<Record>> = locked(&self.shared.records).values().cloned().collect();
@@ -160,7 +168,7 @@ impl Lockdep {
         locked(&self.shared.records).values().map(|record| record.locks()).sum()
     }
 
-    /// Panics with every inversion found so far.
+    /// Panics with every inversion found so far. Example: see [`Lockdep`].
     ///
     /// # Panics
     /// When there is one.
