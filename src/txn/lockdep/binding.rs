@@ -80,9 +80,11 @@ impl Binder<'_> {
                     return Vec::new();
                 }
                 let mut rows = self.rows(table, deed, filter, sorting, *single, *waits);
-                if let Some(returned) = returned.as_ref().filter(|keys| !keys.is_empty()) {
-                    rows.which =
-                        Which::Known(self.identity(table), returned.iter().cloned().collect());
+                let identity = self.identity(table);
+                let seen = matches!(&rows.which, Which::Known(by, _) if *by == identity);
+                // Rows may come back as texts; what was asked for has the type of the argument.
+                if let Some(keys) = returned.as_ref().filter(|keys| !seen && !keys.is_empty()) {
+                    rows.which = Which::Known(identity, keys.iter().cloned().collect());
                 }
                 rows.lock.guards = self.guards(table, filter, account);
                 let again = account.may_have_written(&rows.lock.class, &rows.which);
