@@ -151,7 +151,8 @@ impl Binder<'_> {
         let inserts = matches!(deed, Deed::Insert(..));
         let columns = pairs.iter().filter(|(_, values)| resolve(values, self.arguments).len() == 1);
         let columns: BTreeSet<Arc<str>> = columns.map(|(name, _)| name.clone()).collect();
-        let one = single || (!inserts && self.catalogue.names_one(table, &columns));
+        let by_key = !inserts && self.catalogue.names_one(table, &columns);
+        let one = single || by_key;
         let order = match (sorting, order) {
             _ if one => Order::One,
             (Sorting::By(column, upwards), _) => Order::By(column.clone(), *upwards),
@@ -161,7 +162,8 @@ impl Binder<'_> {
             (mode, true) => (mode, waits),
             (mode, false) => (mode, false),
         };
-        let sorted = matches!(order, Order::By(..)) || !waits;
+        // One row by its key says nothing about any other.
+        let sorted = !by_key && (matches!(order, Order::By(..)) || !waits);
         let covering = match deed {
             Deed::Lock(_) if sorted => Covering::Later,
             Deed::Insert(..) if which == Which::Unseen => Covering::Parents,
