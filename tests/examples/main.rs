@@ -4,4 +4,6 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+#[cfg(feature = "service")]
+mod bean_similarity;
 mod outcome;
