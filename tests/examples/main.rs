@@ -6,4 +6,6 @@
 
 #[cfg(feature = "service")]
 mod bean_similarity;
+#[cfg(all(feature = "txn", feature = "postgres"))]
+mod directory_sync;
 mod outcome;
