@@ -22,40 +22,55 @@
 //! The body runs again from its start when the database rolled it back for reasons of
 //! concurrency, so it must have no effect outside of the database.
 
+pub mod batch;
 pub mod body;
 pub mod breaker;
 pub mod budget;
+pub mod claims;
 pub mod dialect;
 mod effects;
 pub mod error;
 mod events;
 pub mod forensics;
 pub mod guard;
+pub mod idempotency;
 pub mod locks;
 mod lost_commit;
 pub mod options;
 pub mod outcome;
 mod progress;
+mod release;
 mod scope;
+mod statement;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;
 pub mod transactor;
 mod unit;
+pub mod versions;
 mod watch;
 mod witness;
 
+pub use batch::{Batch, BatchReport, Chunk, FailedItem, Stopped};
 pub use body::{BodyError, BodyFuture};
 pub use breaker::{Breaker, BreakerOpen};
 pub use budget::RetryBudget;
-pub use dialect::Dialect;
+pub use claims::{Claim, NoSuchPart, Partition};
+pub use dialect::{Dialect, Family};
 pub use error::TxnError;
 pub use guard::guarded;
-pub use locks::{GateLock, LockKeys, lock_key};
+pub use idempotency::{IdempotencyError, IdempotencyKey, Once, Twin};
+#[cfg(feature = "postgres")]
+pub use locks::GateLock;
+#[cfg(feature = "mysql")]
+pub use locks::NamedLockError;
+pub use locks::{LockIds, LockKeys, LockPlan, Locked, Strength, TableRank, TryLocked, lock_key};
 pub use options::{Isolation, TxnOptions};
+pub use statement::Value;
 pub use stats::Stats;
 pub use transaction::Tx;
 pub use transactor::{OnDeadlock, Transactor};
+pub use versions::{VersionConflict, Versioned, VersionedRow};
 
 #[doc(inline)]
 pub use crate::txn_work as work;

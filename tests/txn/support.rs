@@ -9,6 +9,8 @@
 pub mod databases;
 #[path = "../common/ground.rs"]
 mod ground;
+#[path = "../common/mariadb.rs"]
+pub mod mariadb;
 #[path = "../common/metering.rs"]
 pub mod metering;
 #[path = "../common/proxy.rs"]
