@@ -39,9 +39,13 @@ mod lost_commit;
 pub mod options;
 pub mod outcome;
 mod progress;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod release;
+
 mod scope;
 mod statement;
+mod statements;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;

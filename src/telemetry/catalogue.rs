@@ -3,6 +3,7 @@
 //! Decides: what is registered at start, with zero values, so that an alert sees the series.
 //! Never does: count (see `events`). `docs/METRICS.md` is held equal to this table by a test.
 
+mod outages;
 mod transactions;
 
 use crate::domain::message::MessageKind;
@@ -79,7 +80,7 @@ fn reasons(chosen: &[Reason]) -> Label {
 /// The table.
 #[must_use]
 pub fn metrics() -> Vec<Metric> {
-    [messages(), transactions::metrics(), rows_and_index(), service()].concat()
+    [messages(), transactions::metrics(), outages::metrics(), rows_and_index(), service()].concat()
 }
 
 fn metric(

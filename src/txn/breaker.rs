@@ -61,7 +61,9 @@ impl BreakerOpen {
     /// An outage: pause, then try again.
     ///
     /// ```
-    /// # let refused = cupping::txn::BreakerOpen { name: "redis", retry_after: Default::default() };
+    /// use cupping::txn::BreakerOpen;
+    ///
+    /// let refused = BreakerOpen { name: "redis", retry_after: Default::default() };
     /// assert!(refused.retryability().is_outage());
     /// ```
     #[must_use]
@@ -110,13 +112,15 @@ impl Breaker {
     pub fn admit(&self) -> Result<Permit, BreakerOpen> {
         let name = self.shared.name;
         let now = self.shared.origin.elapsed();
-        let (before, admitted, after) = {
+        let admitted = {
             let mut machine = self.machine();
-            (machine.state(), machine.admit(now), machine.state())
+            let (before, admitted) = (machine.state(), machine.admit(now));
+            // Told under the lock, so that the gauge never shows two changes in the wrong order.
+            if before != machine.state() {
+                events::transition(name, machine.state());
+            }
+            admitted
         };
-        if before != after {
-            events::transition(name, after);
-        }
         match admitted {
             Ok(admission) => Ok(Permit { breaker: self.clone(), admission: Some(admission) }),
             Err(retry_after) => {
@@ -166,8 +170,8 @@ impl Breaker {
 
     fn conclude(&self, admission: Admission, settlement: Settlement) {
         let now = self.shared.origin.elapsed();
-        let entered = self.machine().settle(admission, settlement, now);
-        if let Some(state) = entered {
+        let mut machine = self.machine();
+        if let Some(state) = machine.settle(admission, settlement, now) {
             events::transition(self.shared.name, state);
         }
     }

@@ -15,8 +15,12 @@ use super::transactor::Transactor;
 use crate::resilience::retryability::{Reason, Retryability};
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
+
+/// How far apart the server's clock and ours may see one deadline.
+const DEADLINE_SLACK: Duration = Duration::from_millis(50);
 
 tokio::task_local! {
     /// The unit whose body this task is running.
@@ -293,6 +297,11 @@ impl<DB: Dialect> Unit<DB> {
             return Failure::Again(reason, source);
         }
         let (name, retryability) = (self.name, DB::classify(&source));
+        // A statement's time was cut to what was left: this is the deadline, seen by the server.
+        let timed_out = retryability == Retryability::Transient(Reason::Timeout);
+        if timed_out && Instant::now() + DEADLINE_SLACK >= self.deadline {
+            return self.abandoned();
+        }
         let error = TxnError::Database { name, attempts, retryability, source };
         Failure::Final(error, Outcome::Failed)
     }

@@ -9,3 +9,5 @@ mod bean_similarity;
 #[cfg(all(feature = "txn", feature = "postgres"))]
 mod directory_sync;
 mod outcome;
+#[cfg(feature = "redis")]
+mod webhook;

@@ -44,7 +44,7 @@ impl Outcome {
 }
 
 /// `target/…/examples/NAME`, beside the folder of this test's own binary.
-fn binary(example: &str) -> PathBuf {
+pub fn binary(example: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its binary");
     let folder = own.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps");
     let path = folder.join("examples").join(example);

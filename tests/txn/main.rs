@@ -5,9 +5,21 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+mod breaker;
+mod breaker_pool;
 mod cancellation;
+mod deadlines;
 mod effects;
+mod forensics;
+mod forensics_live;
+mod forensics_robust;
 mod locks;
+mod lost_commit;
+mod mysql_units;
+mod redis_breaker;
+mod redis_fence;
+mod redis_idempotency;
+mod redis_lock;
 mod scopes;
 mod support;
 mod units;

@@ -15,6 +15,8 @@ pub mod mariadb;
 pub mod metering;
 #[path = "../common/proxy.rs"]
 pub mod proxy;
+#[path = "../common/redis.rs"]
+pub mod redis;
 #[path = "../common/sqlite.rs"]
 pub mod sqlite;
 

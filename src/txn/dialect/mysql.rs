@@ -14,14 +14,18 @@ use crate::txn::outcome::{Resolution, Transaction};
 use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
-use sqlx::{MySql, Pool, Row};
+use sqlx::{Connection, MySql, MySqlConnection, Pool, Row};
 use std::time::Duration;
+use tokio::time::timeout;
 
 const TOO_MANY_CONNECTIONS: [u16; 2] = [1040, 1203];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// The server ends a session that idles inside our transaction this long after the deadline.
 const IDLE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a retry is held up to read the report of its deadlock.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Remembers the session's own settings on the server.
 const SAVE: &str = "SET @cupping_lock_wait = @@SESSION.innodb_lock_wait_timeout \
@@ -71,11 +75,31 @@ impl Dialect for MySql {
 
     fn deadlock(error: &sqlx::Error) -> Option<DeadlockReport> {
         let error = error.as_database_error()?;
-        (number(error) == 1213).then(|| DeadlockReport::from_postgres(None, None))
+        // The error itself tells nothing but that it happened.
+        (number(error) == 1213).then(DeadlockReport::of_innodb_error)
     }
 
-    fn last_deadlock(_: &Pool<Self>, _: u64) -> BoxFuture<'static, Option<DeadlockReport>> {
-        Box::pin(std::future::ready(None))
+    fn last_deadlock(
+        pool: &Pool<Self>,
+        session: u64,
+    ) -> BoxFuture<'static, Option<DeadlockReport>> {
+        let (options, session) = (pool.connect_options(), session.to_string());
+        Box::pin(async move {
+            // Whoever lacks the right to see the status, or comes too late, has the error alone.
+            let reading = async {
+                let mut side = MySqlConnection::connect_with(&options).await?;
+                let row = sqlx::raw_sql("SHOW ENGINE INNODB STATUS").fetch_one(&mut side).await?;
+                drop(side.close().await);
+                row.try_get::<String, _>("Status")
+            };
+            let status = timeout(STATUS_WITHIN, reading).await.ok()?.ok()?;
+            let report = DeadlockReport::from_innodb_status(&status)?;
+            report
+                .nodes
+                .iter()
+                .any(|node| node.thread.as_deref() == Some(&*session))
+                .then_some(report)
+        })
     }
 
     fn begin<'e>(
