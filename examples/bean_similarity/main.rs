@@ -39,7 +39,11 @@ use std::sync::Arc;
 #[derive(Parser)]
 struct Arguments {
     /// The server.
-    #[arg(long, default_value_t = arena::server_from_environment())]
+    #[arg(
+        long,
+        env = "CUPPING_TEST_POSTGRES",
+        default_value = "postgres://postgres@127.0.0.1/postgres"
+    )]
     postgres: String,
     /// Print JSON.
     #[arg(long)]

@@ -3,9 +3,12 @@
 //! Decides: the order. Never does: end the waiting; beans that share a region still queue for it.
 
 use super::handler::MOST_SIMILAR;
-use cupping::txn::{BodyError, Transactor, Tx, TxnError, TxnOptions, work};
+use cupping::txn::{BodyError, LockPlan, TableRank, Transactor, Tx, TxnError, TxnOptions, work};
 use sqlx::Postgres;
 use uuid::Uuid;
+
+/// Declared once, for every transaction that locks rows of it.
+const REGION: TableRank = TableRank::new(1, "region", "id");
 
 /// As [`super::handler::handle`].
 pub async fn handle(transactor: &Transactor<Postgres>, bean: Uuid) -> Result<(), TxnError> {
@@ -22,8 +25,8 @@ async fn write(tx: &mut Tx<Postgres>, bean: Uuid) -> Result<(), BodyError> {
     let regions: Vec<(Uuid,)> = tx.fetch_all_as(query.bind(bean)).await?;
     let regions: Vec<Uuid> = regions.into_iter().map(|(region,)| region).collect();
     // The one line that matters: every lock of this transaction, in one order, before any write.
-    let lock = "SELECT id FROM region WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-    tx.execute(sqlx::query(lock).bind(regions.clone())).await?;
+    let ids: Vec<[u8; 16]> = regions.iter().map(|region| region.into_bytes()).collect();
+    tx.lock_rows(&LockPlan::new().rows(REGION, ids)).await?;
     let query = sqlx::query("DELETE FROM coffee_bean_similarity WHERE source_bean_id = $1");
     tx.execute(query.bind(bean)).await?;
     let (others, scores): (Vec<Uuid>, Vec<f64>) = similar.into_iter().unzip();

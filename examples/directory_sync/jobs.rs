@@ -38,26 +38,37 @@ impl Job {
     /// The users whose rows it writes.
     pub fn users(&self, directory: &Directory) -> Vec<i64> {
         match self {
-            Self::SystemUser => Vec::new(),
-            Self::Users(users) | Self::Permissions(users) | Self::Deactivate(users) => {
-                users.clone()
-            }
             Self::Group(group) => directory.members(*group),
+            other => other.batch().unwrap_or_default(),
         }
     }
 
-    /// The same with its users in ascending order.
-    pub fn sorted(self) -> Self {
-        let sorted = |mut users: Vec<i64>| {
-            users.sort_unstable();
-            users
-        };
+    /// The users that it goes through, if it is a batch of them.
+    pub fn batch(&self) -> Option<Vec<i64>> {
         match self {
-            Self::Users(users) => Self::Users(sorted(users)),
-            Self::Permissions(users) => Self::Permissions(sorted(users)),
-            Self::Deactivate(users) => Self::Deactivate(sorted(users)),
-            other => other,
+            Self::Users(users) | Self::Permissions(users) | Self::Deactivate(users) => {
+                Some(users.clone())
+            }
+            Self::SystemUser | Self::Group(_) => None,
         }
+    }
+
+    /// The same for some of its users.
+    pub fn of(&self, users: &[i64]) -> Self {
+        match self {
+            Self::Users(_) => Self::Users(users.to_vec()),
+            Self::Permissions(_) => Self::Permissions(users.to_vec()),
+            Self::Deactivate(_) => Self::Deactivate(users.to_vec()),
+            other => other.clone(),
+        }
+    }
+
+    /// The same with its users in ascending order. New rows cannot be locked before they are
+    /// there: they are inserted in this order too.
+    pub fn sorted(&self) -> Self {
+        let mut users = self.batch().unwrap_or_default();
+        users.sort_unstable();
+        self.of(&users)
     }
 
     /// Does it.

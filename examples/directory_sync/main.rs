@@ -46,7 +46,11 @@ use tokio::sync::watch;
 #[derive(Parser)]
 struct Arguments {
     /// The server.
-    #[arg(long, default_value_t = arena::server_from_environment())]
+    #[arg(
+        long,
+        env = "CUPPING_TEST_POSTGRES",
+        default_value = "postgres://postgres@127.0.0.1/postgres"
+    )]
     postgres: String,
     /// Print JSON.
     #[arg(long)]
@@ -133,8 +137,7 @@ async fn in_order(ground: &Ground<'_>) -> Result<Measured, Failure> {
         let (process, directory) = (all[process].clone(), Arc::clone(&directory));
         async move {
             let Some(job) = process.jobs.get(number) else { return Ok(false) };
-            let done = ordered::run(&process.transactor(), &directory, job.clone()).await;
-            done.map(|()| true).map_err(|error| error.to_string())
+            ordered::run(&process.transactor(), &directory, job).await.map(|()| true)
         }
     };
     let measured = contend_while("ordered batches", processes.len(), operation).await;
@@ -149,11 +152,12 @@ async fn in_parts(ground: &Ground<'_>) -> Result<Measured, Failure> {
         let (process, directory) = (all[process].clone(), Arc::clone(&directory));
         async move {
             let transactor = process.transactor();
-            let done = match number {
-                0 => ordered::run(&transactor, &directory, Job::SystemUser).await.map(|()| true),
-                _ => partitioned::run_next(&transactor, &directory, 1).await,
-            };
-            done.map_err(|error| error.to_string())
+            if number == 0 {
+                let system = ordered::run(&transactor, &directory, &Job::SystemUser).await;
+                return system.map(|()| true);
+            }
+            let claimed = partitioned::run_next(&transactor, &directory).await;
+            claimed.map_err(|error| error.to_string())
         }
     };
     let measured = contend_while("parts by id", processes.len(), operation).await;

@@ -4,49 +4,57 @@
 //! Never does: wait; a part that another process holds is skipped.
 
 use super::directory::Directory;
-use cupping::txn::{BodyError, Transactor, Tx, TxnError, TxnOptions, work};
-use sqlx::{PgConnection, PgPool, Postgres};
+use cupping::txn::{
+    BodyError, Claim, Family, Partition, TableRank, Transactor, Tx, TxnError, TxnOptions, work,
+};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres};
 use std::sync::Arc;
 
-/// Parts that the ids are divided into.
-pub const PARTS: i64 = 100;
+/// Parts that the ids are divided into; about fifty users each.
+pub const PARTS: u32 = 100;
 
-/// Makes the parts, none of which is synced in run 1 yet.
+const PART: TableRank = TableRank::new(3, "sync_part", "number");
+
+/// Any one part that is not yet synced and that nobody else is at.
+const NEXT: Claim = Claim::of(PART).filter("NOT r.synced").limit(1);
+
+/// Asks for a sync: makes the parts, all of them due.
 pub async fn prepare(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let insert = "INSERT INTO sync_partition (number) SELECT generate_series(0, $1 - 1)";
-    sqlx::query(insert).bind(PARTS).execute(pool).await.map(drop)
+    let insert = "INSERT INTO sync_part (number) SELECT generate_series(0, $1 - 1)
+                  ON CONFLICT (number) DO UPDATE SET synced = false";
+    sqlx::query(insert).bind(i64::from(PARTS)).execute(pool).await.map(drop)
 }
 
-/// Claims a part that is not yet synced in this run, and syncs it; `false` if there is none left.
+/// Claims a part and syncs it; `false` if there is none left to claim.
 pub async fn run_next(
     transactor: &Transactor<Postgres>,
     directory: &Arc<Directory>,
-    run: i64,
 ) -> Result<bool, TxnError> {
     let directory = Arc::clone(directory);
-    let body = work!([directory] => |tx: Postgres| { claim_and_sync(tx, directory, run).await });
+    let body = work!([directory] => |tx: Postgres| { claim_and_sync(tx, directory).await });
     transactor.run("directory_part", &TxnOptions::default(), body).await
 }
 
 async fn claim_and_sync(
     tx: &mut Tx<Postgres>,
     directory: Arc<Directory>,
-    run: i64,
 ) -> Result<bool, BodyError> {
-    let claim = "SELECT number FROM sync_partition WHERE run < $1
-                 ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED";
-    let claimed: Option<(i64,)> = tx.fetch_optional_as(sqlx::query(claim).bind(run)).await?;
-    let Some((part,)) = claimed else { return Ok(false) };
+    let Some(number) = tx.claim(&NEXT).await?.first().copied() else { return Ok(false) };
+    let part = Partition::new(PARTS, u32::try_from(number)?)?;
     tx.with_connection(|on| Box::pin(async move { sync(on, &directory, part).await })).await?;
     // In the same transaction: a process that dies here leaves the part to be claimed again.
-    let done = sqlx::query("UPDATE sync_partition SET run = $2 WHERE number = $1");
-    tx.execute(done.bind(part).bind(run)).await?;
+    let done = sqlx::query("UPDATE sync_part SET synced = true WHERE number = $1");
+    tx.execute(done.bind(number)).await?;
     Ok(true)
 }
 
 /// Everything about the users and groups of one part. No other part writes these rows.
-async fn sync(on: &mut PgConnection, directory: &Directory, part: i64) -> Result<(), sqlx::Error> {
-    let users = directory.users.iter().filter(|(id, _)| *id % PARTS == part);
+async fn sync(
+    on: &mut PgConnection,
+    directory: &Directory,
+    part: Partition,
+) -> Result<(), sqlx::Error> {
+    let users = directory.users.iter().filter(|(id, _)| part.contains(**id));
     let (mut ids, mut logins, mut names) = (Vec::new(), Vec::new(), Vec::new());
     let (mut counts, mut permissions) = (Vec::new(), Vec::new());
     let (mut member_groups, mut member_users) = (Vec::new(), Vec::new());
@@ -67,13 +75,20 @@ async fn sync(on: &mut PgConnection, directory: &Directory, part: i64) -> Result
                       groups = excluded.groups, permissions = excluded.permissions, active = true";
     let query = sqlx::query(upsert).bind(&ids).bind(logins).bind(names).bind(counts);
     query.bind(permissions).execute(&mut *on).await?;
-    let deactivate = "UPDATE app_user SET active = false
-                      WHERE active AND id % $2 = $3 AND id <> ALL($1) AND login <> 'system'";
-    sqlx::query(deactivate).bind(ids).bind(PARTS).bind(part).execute(&mut *on).await?;
-    let delete = "DELETE FROM membership WHERE user_id % $3 = $4 AND (group_id, user_id) NOT IN
-                  (SELECT * FROM unnest($1::bigint[], $2::bigint[]))";
-    let query = sqlx::query(delete).bind(&member_groups).bind(&member_users);
-    query.bind(PARTS).bind(part).execute(&mut *on).await?;
+    // The part as SQL is made of constants and numbers, never of input.
+    let deactivate = format!(
+        "UPDATE app_user SET active = false
+         WHERE active AND {} AND id <> ALL($1) AND login <> 'system'",
+        part.sql(Family::Postgres, "id"),
+    );
+    sqlx::query(AssertSqlSafe(deactivate)).bind(ids).execute(&mut *on).await?;
+    let delete = format!(
+        "DELETE FROM membership WHERE {} AND (group_id, user_id) NOT IN
+             (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
+        part.sql(Family::Postgres, "user_id"),
+    );
+    let query = sqlx::query(AssertSqlSafe(delete)).bind(&member_groups).bind(&member_users);
+    query.execute(&mut *on).await?;
     let insert = "INSERT INTO membership SELECT * FROM unnest($1::bigint[], $2::bigint[])
                   ON CONFLICT DO NOTHING";
     sqlx::query(insert).bind(member_groups).bind(member_users).execute(&mut *on).await?;
@@ -83,9 +98,9 @@ async fn sync(on: &mut PgConnection, directory: &Directory, part: i64) -> Result
 async fn sync_groups(
     on: &mut PgConnection,
     directory: &Directory,
-    part: i64,
+    part: Partition,
 ) -> Result<(), sqlx::Error> {
-    let groups = directory.groups.iter().filter(|(id, _)| *id % PARTS == part);
+    let groups = directory.groups.iter().filter(|(id, _)| part.contains(**id));
     let (mut ids, mut names, mut members) = (Vec::new(), Vec::new(), Vec::new());
     for (id, group) in groups {
         ids.push(*id);

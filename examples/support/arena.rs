@@ -9,12 +9,6 @@ use std::str::FromStr;
 /// Anything that stops an example.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The server of `./scripts/test`, or the one of this machine.
-pub fn server_from_environment() -> String {
-    let local = || "postgres://postgres@127.0.0.1/postgres".to_owned();
-    std::env::var("CUPPING_TEST_POSTGRES").unwrap_or_else(|_| local())
-}
-
 /// A database of the example's own.
 pub struct Arena {
     server: PgConnectOptions,

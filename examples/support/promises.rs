@@ -1,25 +1,25 @@
-//! What an example promises, checked at its end.
+//! What an example promises, and whether it held.
 //!
-//! Decides: that every broken promise is told, not only the first. Never does: measure.
+//! Decides: the exit code. Never does: measure.
 
 use std::process::ExitCode;
 
-/// The promises that were broken.
+/// The promises of one example that did not hold.
 #[derive(Default)]
 pub struct Promises(Vec<String>);
 
 impl Promises {
-    /// Notes a promise that is not kept.
-    pub fn hold(&mut self, kept: bool, promise: impl Into<String>) {
-        if !kept {
+    /// Notes a promise that did not hold.
+    pub fn hold(&mut self, held: bool, promise: impl Into<String>) {
+        if !held {
             self.0.push(promise.into());
         }
     }
 
-    /// Says which were broken; success if none was.
+    /// Says which ones did not hold; success if none.
     pub fn verdict(self) -> ExitCode {
-        for promise in &self.0 {
-            eprintln!("this did not hold: {promise}");
+        for broken in &self.0 {
+            eprintln!("did not hold: {broken}");
         }
         if self.0.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
