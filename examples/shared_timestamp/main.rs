@@ -91,7 +91,8 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
         println!("\n{}", explanation.text());
     }
     let mut promises = judge(&forms);
-    let told = explanation.deadlocks.iter().any(|deadlock| deadlock.relation.contains("thing"));
+    let told =
+        explanation.deadlocks.iter().any(|deadlock| deadlock.report.relation.contains("thing"));
     promises.hold(told, "the server's report tells of a deadlock on the table thing");
     Ok(promises.verdict())
 }
