@@ -3,10 +3,11 @@
 //! `cargo bench --bench overhead --no-default-features --features txn,postgres,mysql,sqlite`. One
 //! client, durable commits, on SQLite always, on PostgreSQL and MariaDB where
 //! `CUPPING_TEST_POSTGRES` and `CUPPING_TEST_MARIADB` name servers (a database of its own is made
-//! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read the
-//! ratio of the medians.
+//! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read
+//! the ratio of the medians.
 
 use cupping::txn::{Dialect, Transactor, TxnOptions, guarded, work};
+use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -26,30 +27,30 @@ const SCHEMA: &str = "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTE
 const ROWS: &str = "INSERT INTO account VALUES (1, 0), (2, 0)";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Done<'a> = BoxFuture<'a, Result<(), Failure>>;
 
 /// The two forms on one database. The texts of the statements are the same; Rust wants them once
 /// for each database, because an executor is implemented for each connection type apart.
 macro_rules! forms {
     ($database:ty, $bare:ident, $unit:ident, $take:literal, $give:literal) => {
         #[expect(clippy::disallowed_methods, reason = "the bare form is what is compared with")]
-        async fn $bare(pool: &Pool<$database>) -> Result<(), Failure> {
-            let mut tx = pool.begin().await?;
-            sqlx::query($take).bind(1_i32).execute(&mut *tx).await?;
-            sqlx::query($give).bind(2_i32).execute(&mut *tx).await?;
-            tx.commit().await?;
-            Ok(())
+        fn $bare(pool: &Pool<$database>) -> Done<'_> {
+            Box::pin(async move {
+                let mut tx = pool.begin().await?;
+                sqlx::query($take).bind(1_i32).execute(&mut *tx).await?;
+                sqlx::query($give).bind(2_i32).execute(&mut *tx).await?;
+                tx.commit().await?;
+                Ok(())
+            })
         }
 
-        async fn $unit(
-            transactor: &Transactor<$database>,
-            options: &TxnOptions,
-        ) -> Result<(), Failure> {
+        fn $unit<'t>(transactor: &'t Transactor<$database>, options: &'t TxnOptions) -> Done<'t> {
             let body = work!(|tx: $database| {
                 tx.execute(sqlx::query($take).bind(1_i32)).await?;
                 tx.execute(sqlx::query($give).bind(2_i32)).await?;
                 Ok(())
             });
-            Ok(transactor.run("transfer", options, body).await?)
+            Box::pin(async move { Ok(transactor.run("transfer", options, body).await?) })
         }
     };
 }
@@ -80,8 +81,8 @@ forms!(
 async fn compare<DB: Dialect>(
     title: &str,
     pools: (&Pool<DB>, &Pool<DB>),
-    bare: impl AsyncFn(&Pool<DB>) -> Result<(), Failure>,
-    unit: impl AsyncFn(&Transactor<DB>, &TxnOptions) -> Result<(), Failure>,
+    bare: for<'a> fn(&'a Pool<DB>) -> Done<'a>,
+    unit: for<'a> fn(&'a Transactor<DB>, &'a TxnOptions) -> Done<'a>,
 ) -> Result<(), Failure> {
     let transactor = Transactor::new(pools.1.clone());
     let options = TxnOptions::default();
@@ -175,6 +176,11 @@ async fn sqlite() -> Result<(), Failure> {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
     println!("median of {} transactions of two UPDATEs, one client", ROUNDS - WARM_UP);
+    // On a worker, as in a service: the main thread would pay a wake-up for each answer.
+    tokio::spawn(measure()).await?
+}
+
+async fn measure() -> Result<(), Failure> {
     sqlite().await?;
     match std::env::var("CUPPING_TEST_POSTGRES") {
         Ok(url) => postgres(&url).await?,

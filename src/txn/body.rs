@@ -139,15 +139,20 @@ where
 /// [`std::sync::Arc`]s); the block is async and returns `Result<T, BodyError>`. Without captures:
 /// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
 /// database: `work!([a] => |tx: Postgres| { … })`. The body of a batch takes its items too:
-/// `work!([a] => |tx, items| { … })`.
+/// `work!([a] => |tx, items| { … })`, or `|tx: Postgres, items: Item|`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {
     (|$tx:ident $(: $db:ty)?| $body:block) => {
         $crate::txn_work!([] => |$tx $(: $db)?| $body)
     };
-    (|$tx:ident, $items:ident| $body:block) => {
-        $crate::txn_work!([] => |$tx, $items| $body)
+    (|$tx:ident $(: $db:ty)?, $items:ident $(: $item:ty)?| $body:block) => {
+        $crate::txn_work!([] => |$tx $(: $db)?, $items $(: $item)?| $body)
+    };
+    ([$($capture:ident),* $(,)?] => |$tx:ident: $db:ty, $items:ident: $item:ty| $body:block) => {
+        $crate::txn::batch::typed::<$db, $item, _>(
+            $crate::txn_work!([$($capture),*] => |$tx, $items| $body)
+        )
     };
     ([$($capture:ident),* $(,)?] => |$tx:ident, $items:ident| $body:block) => {{
         $(let $capture = ::std::clone::Clone::clone(&$capture);)*

@@ -11,7 +11,8 @@
 //!            2026-11-22 06:55:50 UTC [7] DETAIL:  Process 7 waits for ShareLock on transaction \
 //!            766; blocked by process 9.\n\
 //!            \tProcess 9 waits for ShareLock on transaction 765; blocked by process 7.\n\
-//!            2026-11-22 06:55:50 UTC [7] CONTEXT:  while updating tuple (0,2) in relation \"t\"\n";
+//!            2026-11-22 06:55:50 UTC [7] CONTEXT:  while updating tuple (0,2) in relation \
+//!            \"t\"\n";
 //! let reading = read(log.as_bytes());
 //! assert_eq!(reading.reports[0].relation, "t");
 //! assert_eq!(reading.reports[0].nodes[0].id, "7");

@@ -38,23 +38,31 @@ pub(super) fn waits(line: &str) -> Vec<Edge> {
     if english.is_empty() { translated_wait(line).into_iter().collect() } else { english }
 }
 
+/// Longest mode, and longest tag, in bytes: what is longer is no wait, and is not searched.
+const PART_BYTES: usize = 256;
+
 fn english_waits(line: &str) -> Vec<Edge> {
     let mut edges = Vec::new();
     let mut rest = line;
     while let Some((before, after)) = rest.split_once(" waits for ") {
         rest = after;
         let waiter = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        let Some((mode, after)) = after.split_once(" on ") else { continue };
-        let Some((tag, holder)) = after.split_once("; blocked by ") else { continue };
-        let holder = holder.strip_prefix("process ").or(holder.strip_prefix("transaction "));
-        let Some((holder, after)) = holder.and_then(scan::digits) else { continue };
-        if waiter.is_empty() || mode.contains(" waits for ") || mode.len() > 80 {
-            continue;
-        }
-        edges.push(edge(waiter, holder, mode, tag::any(tag)));
-        rest = after;
+        let Some(edge) = english_wait(waiter, after) else { continue };
+        edges.push(edge);
     }
     edges
+}
+
+/// What follows `waits for`: mode, tag, blocker.
+fn english_wait(waiter: &str, after: &str) -> Option<Edge> {
+    let (mode, _) = scan::head(after, PART_BYTES).split_once(" on ")?;
+    let after = &after[mode.len() + " on ".len()..];
+    let (tag, _) = scan::head(after, PART_BYTES).split_once("; blocked by ")?;
+    let holder = &after[tag.len() + "; blocked by ".len()..];
+    let holder = holder.strip_prefix("process ").or(holder.strip_prefix("transaction "))?;
+    let (holder, _) = scan::digits(holder)?;
+    let plain = !waiter.is_empty() && !mode.contains(" waits for ") && !tag.contains(" waits for ");
+    plain.then(|| edge(waiter, holder, mode, tag::any(tag)))
 }
 
 /// A wait in any language: the first number waits, the last one blocks, those between tell what.
@@ -138,12 +146,12 @@ const ACTIONS: [&str; 8] = [
 /// The context of a row in an English line; its inner statement comes with later lines.
 pub(super) fn context(line: &str) -> Option<Context> {
     line.match_indices("while ").find_map(|(at, word)| {
-        let after = &line[at + word.len()..];
+        let after = scan::head(&line[at + word.len()..], PART_BYTES + PART_BYTES);
         let action = ACTIONS.iter().find(|action| after.starts_with(*action))?;
         let (tuple, _) = scan::tuple(after)?;
         let relation = scan::between(after, "relation \"", "\"")?;
         Some(Context {
-            text: scan::head(line[at..].trim_end(), scan::STATEMENT_BYTES).to_owned(),
+            text: format!("{word}{}", after.trim_end()),
             action: Some((*action).to_owned()),
             relation: Some(relation.to_owned()),
             tuple: Some(tuple),

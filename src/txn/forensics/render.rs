@@ -37,7 +37,8 @@ fn plain(text: &str, most: usize) -> String {
 
 /// Characters that change the direction or the looks of what follows them.
 fn hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// What an edge is about, in words: `ShareLock on transaction 768`, with the row lock it means.

@@ -7,6 +7,7 @@ use super::lock::{self, OwnedLock};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::forensics::model::{Edge, Engine, Lock, Node};
 use crate::txn::forensics::scan;
+use std::collections::HashSet;
 
 /// Most locks kept of one section.
 const LOCKS: usize = 256;
@@ -122,8 +123,9 @@ impl Dump {
                 ..Node::new(one.id)
             });
         }
+        let mut known: HashSet<String> = nodes.iter().map(|node| node.id.clone()).collect();
         for edge in &edges {
-            if !nodes.iter().any(|node| node.id == edge.holder) {
+            if known.insert(edge.holder.clone()) {
                 nodes.push(Node::new(&edge.holder));
             }
         }
