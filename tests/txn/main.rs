@@ -19,6 +19,7 @@ mod forensics_robust;
 mod idempotency;
 mod locks;
 mod lost_commit;
+mod mysql_prepared;
 mod mysql_units;
 mod named_locks;
 mod plan;
