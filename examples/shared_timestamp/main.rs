@@ -63,6 +63,9 @@ struct Arguments {
     seed: u64,
 }
 
+/// The note that tells whether a form has lost something.
+const UNSEEN: &str = "touched rows not marked as seen";
+
 const SCHEMA: &str = "
     CREATE TABLE thing (id BIGINT PRIMARY KEY, last_seen DATETIME(6) NULL) ENGINE = InnoDB";
 
@@ -174,9 +177,11 @@ async fn coalesced(ground: &Ground<'_>) -> Result<Measured, Failure> {
         .await?;
     stop.cancel();
     let transactions = writer.await??;
-    pool.close().await;
     measured.wall = started.elapsed();
-    Ok(measured.note("transactions", transactions))
+    measured.notes.clear();
+    let measured = ground.with_unseen(measured.note("transactions", transactions), &pool).await?;
+    pool.close().await;
+    Ok(measured)
 }
 
 impl Ground<'_> {
@@ -193,8 +198,15 @@ impl Ground<'_> {
         let (devices, each) = (self.arguments.devices, self.arguments.requests);
         let measured = contend(form, devices, each, touch).await;
         let deadlocks = self.arena.deadlocks().await? - before;
+        let measured = self.with_unseen(Measured { deadlocks, ..measured }, &pool).await?;
         pool.close().await;
-        Ok(Measured { deadlocks, ..measured })
+        Ok(measured)
+    }
+
+    async fn with_unseen(&self, measured: Measured, pool: &MySqlPool) -> Result<Measured, Failure> {
+        let asked = (self.arguments.devices, self.arguments.requests);
+        let unseen = requests::unseen(pool, &self.requests, asked).await?;
+        Ok(measured.note(UNSEEN, unseen))
     }
 }
 
@@ -207,6 +219,9 @@ fn judge(forms: &[Measured]) -> Promises {
             continue;
         }
         promises.hold(errors == 0, format!("{name}: no error surfaces ({errors} did)"));
+        let unseen = form.notes.iter().find(|(note, _)| note == UNSEEN);
+        let lost_none = unseen.is_some_and(|(_, rows)| rows == "0");
+        promises.hold(lost_none, format!("{name}: every touched row is marked as seen"));
         if name.starts_with("avoid") {
             promises.hold(deadlocks == 0, format!("{name}: no deadlock (it had {deadlocks})"));
         }

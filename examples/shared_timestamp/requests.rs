@@ -3,6 +3,7 @@
 //! Decides: which rows, in which order, from a seed. Never does: touch one.
 
 use sqlx::{Executor, MySqlPool};
+use std::collections::BTreeSet;
 
 /// Rows that a request touches.
 const TOUCHED: usize = 4;
@@ -27,6 +28,20 @@ impl Requests {
         rows.truncate(TOUCHED);
         rows
     }
+}
+
+/// Of the rows that these requests touch, those that are not marked as seen.
+pub async fn unseen(
+    pool: &MySqlPool,
+    requests: &Requests,
+    (devices, each): (usize, usize),
+) -> Result<usize, sqlx::Error> {
+    let all = (0..devices).flat_map(|device| (0..each).map(move |number| (device, number)));
+    let touched: BTreeSet<i64> =
+        all.flat_map(|(device, number)| requests.of(device, number)).collect();
+    let sql = "SELECT id FROM thing WHERE last_seen IS NULL";
+    let unseen: Vec<i64> = sqlx::query_scalar(sql).fetch_all(pool).await?;
+    Ok(unseen.iter().filter(|row| touched.contains(row)).count())
 }
 
 /// Rows that nobody has seen yet.

@@ -9,5 +9,7 @@ mod bean_similarity;
 #[cfg(all(feature = "txn", feature = "postgres"))]
 mod directory_sync;
 mod outcome;
+#[cfg(all(feature = "txn", feature = "mysql"))]
+mod shared_timestamp;
 #[cfg(feature = "redis")]
 mod webhook;
