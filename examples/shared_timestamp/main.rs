@@ -46,9 +46,10 @@ struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Where the server's own report of its latest deadlock is saved.
-    #[arg(long, default_value = "innodb-status.txt")]
-    report: PathBuf,
+    /// Where the server's own report of its latest deadlock is saved; else in the folder for
+    /// temporary files.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Devices at once.
     #[arg(long, default_value_t = 8)]
     devices: usize,
@@ -86,12 +87,14 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let done = every_form(arguments, &arena).await;
     arena.remove().await?;
     let (forms, status) = done?;
-    std::fs::write(&arguments.report, &status)?;
-    // What `cupping deadlocks explain FILE` prints of the saved file.
+    let elsewhere = || std::env::temp_dir().join("shared_timestamp_innodb_status.txt");
+    let report = arguments.report.clone().unwrap_or_else(elsewhere);
+    std::fs::write(&report, &status)?;
+    // What the command prints of the saved file, by the library.
     let explanation = forensics::explain(forensics::read(status.as_bytes()));
     table::print("Shared timestamp", &forms, arguments.json);
     if !arguments.json {
-        println!("\n{}", explanation.text());
+        println!("\n  cupping deadlocks explain {}\n\n{}", report.display(), explanation.text());
     }
     let mut promises = judge(&forms);
     let told =

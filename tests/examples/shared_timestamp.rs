@@ -35,7 +35,7 @@ fn explained(report: &std::path::Path) {
         serde_json::from_slice(&run.get_output().stdout).expect("JSON on stdout");
     let deadlock = &told["deadlocks"][0];
     assert_eq!(told["reports"], 1, "{told:#}");
-    assert_eq!(deadlock["nodes"].as_array().map(Vec::len), Some(2), "{told:#}");
+    assert!(deadlock["nodes"].as_array().is_some_and(|nodes| nodes.len() >= 2), "{told:#}");
     assert!(deadlock["victim"].is_string(), "{told:#}");
     let advice = deadlock["advice"].as_str().expect("advice");
     assert!(advice.contains("order"), "{advice}");
