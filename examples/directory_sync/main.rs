@@ -1,4 +1,4 @@
-//! Directory sync: five processes bring the same users and groups up to date.
+//! Directory sync: several processes bring the same users and groups up to date.
 //!
 //! Decides: which forms are run from the same start, and what must hold. Never does: write a row.
 //!
@@ -62,7 +62,7 @@ struct Arguments {
     #[arg(long, default_value_t = 300)]
     groups: i64,
     /// Workers, besides the scheduler and the web process.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     workers: usize,
     /// Chooses memberships and orders.
     #[arg(long, default_value_t = 1)]

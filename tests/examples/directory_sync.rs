@@ -1,4 +1,4 @@
-//! Five processes sync one directory: in orders of their own they deadlock and lose batches, by
+//! Several processes sync one directory: in orders of their own they deadlock and lose batches, by
 //! each of the three remedies they do not.
 
 use crate::outcome::{Outcome, server};
