@@ -1,4 +1,4 @@
-//! The old handler, line for line what the PHP one did.
+//! The old handler, rebuilt: read, delete, insert, and mark the regions, all in one transaction.
 //!
 //! Decides: nothing worth copying: this is the "before". Never does: lock in an order.
 

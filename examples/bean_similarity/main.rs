@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, default_value_t = 8)]
     workers: usize,
     /// Beans of each worker.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 15)]
     beans: usize,
     /// Regions that all the beans share.
     #[arg(long, default_value_t = 12)]
