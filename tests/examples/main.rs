@@ -5,5 +5,6 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod outcome;
+mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
