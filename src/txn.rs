@@ -25,6 +25,7 @@
 pub mod body;
 pub mod breaker;
 pub mod budget;
+pub mod claims;
 pub mod dialect;
 mod effects;
 pub mod error;
@@ -38,26 +39,36 @@ pub mod outcome;
 mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod release;
 mod scope;
+mod statement;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;
 pub mod transactor;
 mod unit;
+pub mod versions;
 mod watch;
 mod witness;
 
 pub use body::{BodyError, BodyFuture};
 pub use breaker::{Breaker, BreakerOpen};
 pub use budget::RetryBudget;
-pub use dialect::Dialect;
+pub use claims::{Claim, NoSuchPart, Partition};
+pub use dialect::{Dialect, Family};
 pub use error::TxnError;
 pub use guard::guarded;
-pub use locks::{GateLock, LockKeys, lock_key};
+#[cfg(feature = "postgres")]
+pub use locks::GateLock;
+#[cfg(feature = "mysql")]
+pub use locks::NamedLockError;
+pub use locks::{LockIds, LockKeys, LockPlan, Locked, Strength, TableRank, TryLocked, lock_key};
 pub use options::{Isolation, TxnOptions};
+pub use statement::Value;
 pub use stats::Stats;
 pub use transaction::Tx;
 pub use transactor::{OnDeadlock, Transactor};
+pub use versions::{VersionConflict, Versioned, VersionedRow};
 
 #[doc(inline)]
 pub use crate::txn_work as work;

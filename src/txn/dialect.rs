@@ -5,6 +5,7 @@
 use super::forensics::DeadlockReport;
 use super::options::TxnOptions;
 use super::outcome::{Resolution, Transaction};
+use super::statement::Value;
 use crate::resilience::retryability::{Reason, Retryability};
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Execute, Pool};
@@ -41,6 +42,17 @@ pub struct Begun {
     pub restore: Option<String>,
 }
 
+/// Whose SQL a database speaks, where a statement's text differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    MySql,
+    /// SQLite.
+    Sqlite,
+}
+
 /// A database that [`super::Transactor`] can work with. Sealed: PostgreSQL, MySQL and MariaDB, and
 /// SQLite, each behind the feature of its name.
 ///
@@ -56,6 +68,9 @@ pub struct Begun {
 pub trait Dialect: Database + sealed::Sealed {
     /// The database's name in traces.
     const SYSTEM: &'static str;
+
+    /// Whose SQL it speaks.
+    const FAMILY: Family;
 
     /// Whether the server itself ends a statement at `statement_timeout`. The client then bounds
     /// its own wait a little above, so that a dead network cannot hold it for ever.
@@ -106,6 +121,28 @@ pub trait Dialect: Database + sealed::Sealed {
 
     /// Sends statements without parameters, as they are.
     fn send(connection: &mut Self::Connection, sql: String) -> Sent<'_, ()>;
+
+    /// Sends a text with its values, in the order of its placeholders, for the number of rows that
+    /// it matched.
+    fn tell(connection: &mut Self::Connection, sql: String, values: Vec<Value>) -> Sent<'_, u64>;
+
+    /// Sends a text with its values, in the order of its placeholders, for its rows; `again` when
+    /// it is worth keeping prepared.
+    fn ask(
+        connection: &mut Self::Connection,
+        sql: String,
+        values: Vec<Value>,
+        again: bool,
+    ) -> Sent<'_, Vec<Self::Row>>;
+
+    /// A row's column (from 0), which the statement has made a text.
+    ///
+    /// # Errors
+    /// When there is no such column, or it is no text.
+    fn text(row: &Self::Row, column: usize) -> Result<Option<String>, sqlx::Error>;
+
+    /// How many rows a statement matched.
+    fn affected(done: &Self::QueryResult) -> u64;
 
     /// Sends a query for its effect.
     fn execute<'e, 'q: 'e, E>(
@@ -182,6 +219,33 @@ macro_rules! executing {
             })
         }
 
+        fn tell(
+            connection: &mut Self::Connection,
+            sql: String,
+            values: Vec<Value>,
+        ) -> Sent<'_, u64> {
+            let query = $crate::txn::dialect::bound!(sql, values);
+            Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) })
+        }
+
+        fn ask(
+            connection: &mut Self::Connection,
+            sql: String,
+            values: Vec<Value>,
+            again: bool,
+        ) -> Sent<'_, Vec<Self::Row>> {
+            let query = $crate::txn::dialect::bound!(sql, values).persistent(again);
+            Box::pin(query.fetch_all(connection))
+        }
+
+        fn text(row: &Self::Row, column: usize) -> Result<Option<String>, sqlx::Error> {
+            sqlx::Row::try_get(row, column)
+        }
+
+        fn affected(done: &Self::QueryResult) -> u64 {
+            done.rows_affected()
+        }
+
         fn execute<'e, 'q: 'e, E>(
             connection: &'e mut Self::Connection,
             query: E,
@@ -214,6 +278,19 @@ macro_rules! executing {
     };
 }
 use executing;
+
+/// A query of a text and its values.
+macro_rules! bound {
+    ($sql:expr, $values:expr) => {
+        $values.into_iter().fold(sqlx::query(sqlx::AssertSqlSafe($sql)), |query, value| match value
+        {
+            Value::Int(int) => query.bind(int),
+            Value::Text(text) => query.bind(text),
+            Value::Bytes(bytes) => query.bind(bytes),
+        })
+    };
+}
+use bound;
 
 /// The first row of the answer to several statements sent as one.
 macro_rules! first_row {

@@ -54,6 +54,7 @@ impl<DB: Dialect> Tx<DB> {
         let savepoint = format!("cupping_{}", self.depth + 1);
         self.command(format!("SAVEPOINT {savepoint}")).await?;
         let effects = self.effects.len();
+        let witness = self.witness.clone();
         self.depth += 1;
         let result = body(self).await;
         self.depth -= 1;
@@ -72,6 +73,7 @@ impl<DB: Dialect> Tx<DB> {
         }
         self.clear_poison();
         self.effects.truncate(effects);
+        self.witness = witness;
         let undo = format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}");
         self.command(undo).await?;
         Err(failure)
@@ -95,7 +97,7 @@ impl<DB: Dialect> Tx<DB> {
         }
     }
 
-    async fn command(&mut self, sql: String) -> Result<(), BodyError> {
+    pub(super) async fn command(&mut self, sql: String) -> Result<(), BodyError> {
         let sent = DB::send(&mut self.connection, sql);
         let answer = self.watch.answered(sent).await;
         self.remember(answer)

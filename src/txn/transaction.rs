@@ -39,12 +39,14 @@ pub struct Tx<DB: Dialect> {
     pub(super) connection: PoolConnection<DB>,
     pub(super) watch: Watch<DB>,
     poison: Option<Arc<sqlx::Error>>,
-    open: bool,
+    pub(super) open: bool,
     broken: bool,
     unseen: bool,
     number: Option<Transaction>,
     asks_number: bool,
-    restore: Option<String>,
+    pub(super) restore: Option<String>,
+    /// Statements that give back what outlives a transaction.
+    pub(super) farewell: Vec<String>,
     session: Option<u64>,
     pub(super) depth: u32,
     pub(super) held: Held,
@@ -84,6 +86,7 @@ impl<DB: Dialect> Tx<DB> {
             number: None,
             asks_number: false,
             restore: None,
+            farewell: Vec::new(),
             session: None,
             depth: 0,
             held: Held::default(),
@@ -297,7 +300,7 @@ impl<DB: Dialect> Tx<DB> {
         let effects = std::mem::take(&mut self.effects);
         match answer {
             Ok(()) => {
-                self.release();
+                self.release().await;
                 Ok(Committed { effects })
             }
             Err(error) => {
@@ -317,29 +320,7 @@ impl<DB: Dialect> Tx<DB> {
         }
         let sent = DB::send(&mut self.connection, "ROLLBACK".into());
         if self.watch.ended(sent).await.is_ok() {
-            self.release();
-        }
-    }
-
-    /// The transaction has ended: gives the session its own settings back, off the caller's path.
-    fn release(mut self) {
-        // A cancel may still be on its way to this session: `open` stays, and it is closed.
-        self.open = self.watch.has_cancelled();
-        let Some(restore) = self.restore.take().filter(|_| !self.open) else { return };
-        // Joined by nobody: it holds the connection, which the pool's own close waits for.
-        tokio::spawn(async move {
-            let tx = &mut self;
-            let sent = DB::send(&mut tx.connection, restore);
-            tx.open = tx.watch.ended(sent).await.is_err();
-        });
-    }
-}
-
-impl<DB: Dialect> Drop for Tx<DB> {
-    fn drop(&mut self) {
-        // Ended neither way (a panic, a lost connection): the server rolls back when it is closed.
-        if self.open {
-            self.connection.close_on_drop();
+            self.release().await;
         }
     }
 }

@@ -14,6 +14,12 @@ type Asking<DB> = dyn Fn(Pool<DB>) -> BoxFuture<'static, Result<bool, sqlx::Erro
 /// good.
 pub(super) struct Witness<DB: sqlx::Database>(pub(super) Arc<Asking<DB>>);
 
+impl<DB: sqlx::Database> Clone for Witness<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<DB: sqlx::Database> fmt::Debug for Witness<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Witness")

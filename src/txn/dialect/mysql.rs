@@ -6,7 +6,7 @@
 //! One text serves both servers: `/*M!…*/` is run by MariaDB alone, `/*!80000 …*/` by MySQL alone.
 //! Tested on MariaDB; what is MySQL's own is from its manual.
 
-use super::{Begun, Dialect, Sent, executing, first_row, millis};
+use super::{Begun, Dialect, Family, Sent, Value, executing, first_row, millis};
 use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::options::{Isolation, TxnOptions};
@@ -37,6 +37,7 @@ const RESTORE: &str = "SET SESSION innodb_lock_wait_timeout = @cupping_lock_wait
 
 impl Dialect for MySql {
     const SYSTEM: &'static str = "mysql";
+    const FAMILY: Family = Family::MySql;
     const SERVER_ENDS_STATEMENTS: bool = true;
 
     fn classify_code(error: &dyn DatabaseError) -> Retryability {

@@ -2,7 +2,7 @@
 //!
 //! Decides: what each SQLSTATE means for a retry. Never does: look at a message's text.
 
-use super::{Begun, Dialect, Sent, executing, first_row, millis};
+use super::{Begun, Dialect, Family, Sent, Value, executing, first_row, millis};
 use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::options::{Isolation, TxnOptions};
@@ -29,6 +29,7 @@ const SERVER: &str = "(SELECT system_identifier::text FROM pg_control_system()) 
 
 impl Dialect for Postgres {
     const SYSTEM: &'static str = "postgresql";
+    const FAMILY: Family = Family::Postgres;
     const SERVER_ENDS_STATEMENTS: bool = true;
 
     fn classify_code(error: &dyn DatabaseError) -> Retryability {

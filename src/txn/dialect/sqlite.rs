@@ -2,7 +2,7 @@
 //!
 //! Decides: what each result code means for a retry. Never does: look at a message's text.
 
-use super::{Begun, Dialect, Sent, executing, first_row, millis};
+use super::{Begun, Dialect, Family, Sent, Value, executing, first_row, millis};
 use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::forensics::DeadlockReport;
 use crate::txn::options::TxnOptions;
@@ -18,6 +18,7 @@ const BUSY_SNAPSHOT: i32 = 517;
 
 impl Dialect for Sqlite {
     const SYSTEM: &'static str = "sqlite";
+    const FAMILY: Family = Family::Sqlite;
     const SERVER_ENDS_STATEMENTS: bool = false;
 
     fn classify_code(error: &dyn DatabaseError) -> Retryability {
