@@ -9,12 +9,12 @@ use sqlx::PgPool;
 pub async fn move_to_position(
     pool: &PgPool,
     ticket: i64,
-    column: i32,
+    column: i64,
     position: i32,
 ) -> Result<(), sqlx::Error> {
     let mut tx = pool.begin().await?;
     let place = "SELECT column_id, position FROM ticket WHERE id = $1";
-    let (from, was): (i32, i32) = sqlx::query_as(place).bind(ticket).fetch_one(&mut *tx).await?;
+    let (from, was): (i64, i32) = sqlx::query_as(place).bind(ticket).fetch_one(&mut *tx).await?;
     // First the column that it leaves, then the one that it enters: somebody who moves the other
     // way takes the rows in the other order.
     let close = "UPDATE ticket SET position = position - 1 WHERE column_id = $1 AND position > $2";

@@ -1,12 +1,15 @@
-//! The board as it is: both columns are locked first, in the order of their ids, and those who
-//! watch are told after the commit.
+//! The board as it is: both columns are locked first, by a plan, and those who watch are told after
+//! the commit.
 //!
 //! Decides: the order of the locks. Never does: tell of a move that was rolled back.
 
-use cupping::txn::{BodyError, Transactor, Tx, TxnError, TxnOptions, work};
+use cupping::txn::{BodyError, LockPlan, TableRank, Transactor, Tx, TxnError, TxnOptions, work};
 use sqlx::{PgPool, Postgres};
 use std::collections::HashMap;
 use tokio::sync::broadcast;
+
+/// Where columns stand in the order in which everybody locks.
+const COLUMN: TableRank = TableRank::new(1, "board_column", "id");
 
 /// How many moves a client may be behind before it has to read the board again.
 const NEWS: usize = 64;
@@ -17,9 +20,9 @@ pub struct Moved {
     /// The ticket.
     pub ticket: i64,
     /// The column that it left, and this column's version with the move.
-    pub from: (i32, i64),
+    pub from: (i64, i64),
     /// The column that it entered, and this column's version with the move.
-    pub to: (i32, i64),
+    pub to: (i64, i64),
     /// Its position there.
     pub position: i32,
 }
@@ -47,13 +50,15 @@ impl Board {
     pub async fn move_to_position(
         &self,
         ticket: i64,
-        column: i32,
+        column: i64,
         position: i32,
     ) -> Result<(), TxnError> {
         let news = self.news.clone();
         let body = work!([news] => |tx: Postgres| {
             let (from, ..) = place(tx, ticket, column).await?;
-            lock_columns(tx, [from, column]).await?;
+            // Whoever has both columns has every position in them: the updates that follow wait for
+            // nobody, whatever their order.
+            tx.lock_rows(&LockPlan::new().rows(COLUMN, vec![from, column])).await?;
             // Read again: until the columns were locked, it could have been moved.
             let (still, was, last) = place(tx, ticket, column).await?;
             if still != from {
@@ -78,20 +83,13 @@ impl Board {
 async fn place(
     tx: &mut Tx<Postgres>,
     ticket: i64,
-    column: i32,
-) -> Result<(i32, i32, i32), BodyError> {
+    column: i64,
+) -> Result<(i64, i32, i32), BodyError> {
     let place = "SELECT column_id, position, (SELECT count(*)::integer FROM ticket
                                               WHERE column_id = $2 AND id <> $1)
                  FROM ticket WHERE id = $1";
-    let query = sqlx::query_as::<_, (i32, i32, i32)>(place);
+    let query = sqlx::query_as::<_, (i64, i32, i32)>(place);
     tx.fetch_one_as(query.bind(ticket).bind(column)).await
-}
-
-/// The one order in which anybody locks columns. Whoever has both has the right to every position
-/// in them, so the updates that follow wait for nobody, whatever their order.
-async fn lock_columns(tx: &mut Tx<Postgres>, columns: [i32; 2]) -> Result<(), BodyError> {
-    let lock = "SELECT id FROM board_column WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-    tx.execute(sqlx::query(lock).bind(columns)).await.map(drop)
 }
 
 /// One update a column, however many positions lie between; then the ticket itself. In between two
@@ -99,8 +97,8 @@ async fn lock_columns(tx: &mut Tx<Postgres>, columns: [i32; 2]) -> Result<(), Bo
 async fn shift(
     tx: &mut Tx<Postgres>,
     ticket: i64,
-    (from, was): (i32, i32),
-    (column, position): (i32, i32),
+    (from, was): (i64, i32),
+    (column, position): (i64, i32),
 ) -> Result<(), BodyError> {
     let close = "UPDATE ticket SET position = position - 1
                  WHERE column_id = $1 AND position > $2 AND id <> $3";
@@ -114,10 +112,10 @@ async fn shift(
 
 async fn new_versions(
     tx: &mut Tx<Postgres>,
-    columns: [i32; 2],
-) -> Result<HashMap<i32, i64>, BodyError> {
+    columns: [i64; 2],
+) -> Result<HashMap<i64, i64>, BodyError> {
     let count = "UPDATE board_column SET version = version + 1 WHERE id = ANY($1)
                  RETURNING id, version";
-    let versions = tx.fetch_all_as(sqlx::query_as::<_, (i32, i64)>(count).bind(columns)).await?;
+    let versions = tx.fetch_all_as(sqlx::query_as::<_, (i64, i64)>(count).bind(columns)).await?;
     Ok(versions.into_iter().collect())
 }

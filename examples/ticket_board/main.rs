@@ -114,7 +114,7 @@ async fn in_arena(
 
 /// The ticket, the column and the position of the move that a client makes: even ones take a
 /// ticket from the first column to the second, odd ones the other way; no ticket twice.
-fn move_of(client: usize, tickets: i64) -> (i64, i32, i32) {
+fn move_of(client: usize, tickets: i64) -> (i64, i64, i32) {
     let number = i64::try_from(client).unwrap_or(0);
     let (ticket, column) = if client.is_multiple_of(2) {
         (1 + number % tickets, 2)

@@ -1,12 +1,12 @@
 CREATE TABLE board_column (
-    id integer PRIMARY KEY,
+    id bigint PRIMARY KEY,
     name text NOT NULL,
     -- Counts the changes of the column, so that a watching client knows what it has missed.
     version bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE ticket (
     id bigint PRIMARY KEY,
-    column_id integer NOT NULL REFERENCES board_column,
+    column_id bigint NOT NULL REFERENCES board_column,
     position integer NOT NULL CHECK (position >= 0),
     title text NOT NULL
 );

@@ -20,7 +20,7 @@ pub struct Column {
 #[derive(Debug, Default)]
 pub struct View {
     /// By id.
-    pub columns: BTreeMap<i32, Column>,
+    pub columns: BTreeMap<i64, Column>,
     /// How many moves were followed.
     pub followed: usize,
     /// How often the board was read because something was missed.
@@ -33,7 +33,7 @@ impl View {
         let board = "SELECT c.id, c.version, t.id
                      FROM board_column c LEFT JOIN ticket t ON t.column_id = c.id
                      ORDER BY c.id, t.position";
-        let rows: Vec<(i32, i64, Option<i64>)> = sqlx::query_as(board).fetch_all(pool).await?;
+        let rows: Vec<(i64, i64, Option<i64>)> = sqlx::query_as(board).fetch_all(pool).await?;
         self.columns.clear();
         for (id, version, ticket) in rows {
             let column = self.columns.entry(id).or_default();
@@ -45,7 +45,7 @@ impl View {
 
     /// Follows a move; `false` when another one must have come between.
     fn follow(&mut self, moved: &Moved) -> bool {
-        let known = |(column, version): (i32, i64)| {
+        let known = |(column, version): (i64, i64)| {
             self.columns.get(&column).map(|shown| version - shown.version)
         };
         match (known(moved.from), known(moved.to)) {

@@ -58,7 +58,7 @@ pub struct VersionedRow {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{table} {id} was expected at version {expected} and {}: somebody else has written it since",
-    found(.found)
+    seen_at(.found)
 )]
 pub struct VersionConflict {
     /// The table.
@@ -71,7 +71,7 @@ pub struct VersionConflict {
     pub found: Option<i64>,
 }
 
-fn found(version: &Option<i64>) -> String {
+fn seen_at(version: &Option<i64>) -> String {
     version.map_or_else(|| "is gone".to_owned(), |version| format!("is at version {version}"))
 }
 
