@@ -88,8 +88,7 @@ async fn place(
     let place = "SELECT column_id, position, (SELECT count(*)::integer FROM ticket
                                               WHERE column_id = $2 AND id <> $1)
                  FROM ticket WHERE id = $1";
-    let query = sqlx::query_as::<_, (i64, i32, i32)>(place);
-    tx.fetch_one_as(query.bind(ticket).bind(column)).await
+    tx.fetch_one_as(sqlx::query(place).bind(ticket).bind(column)).await
 }
 
 /// One update a column, however many positions lie between; then the ticket itself. In between two
@@ -116,6 +115,6 @@ async fn new_versions(
 ) -> Result<HashMap<i64, i64>, BodyError> {
     let count = "UPDATE board_column SET version = version + 1 WHERE id = ANY($1)
                  RETURNING id, version";
-    let versions = tx.fetch_all_as(sqlx::query_as::<_, (i64, i64)>(count).bind(columns)).await?;
+    let versions: Vec<(i64, i64)> = tx.fetch_all_as(sqlx::query(count).bind(columns)).await?;
     Ok(versions.into_iter().collect())
 }

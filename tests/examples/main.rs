@@ -5,6 +5,8 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod outcome;
+#[cfg(feature = "redis")]
+mod schedule_swap;
 mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
