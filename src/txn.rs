@@ -22,6 +22,7 @@
 //! The body runs again from its start when the database rolled it back for reasons of
 //! concurrency, so it must have no effect outside of the database.
 
+pub mod batch;
 pub mod body;
 pub mod breaker;
 pub mod budget;
@@ -32,6 +33,7 @@ pub mod error;
 mod events;
 pub mod forensics;
 pub mod guard;
+pub mod idempotency;
 pub mod locks;
 mod lost_commit;
 pub mod options;
@@ -51,6 +53,7 @@ pub mod versions;
 mod watch;
 mod witness;
 
+pub use batch::{Batch, BatchReport, Chunk, FailedItem, Stopped};
 pub use body::{BodyError, BodyFuture};
 pub use breaker::{Breaker, BreakerOpen};
 pub use budget::RetryBudget;
@@ -58,6 +61,7 @@ pub use claims::{Claim, NoSuchPart, Partition};
 pub use dialect::{Dialect, Family};
 pub use error::TxnError;
 pub use guard::guarded;
+pub use idempotency::{IdempotencyError, IdempotencyKey, Once, Twin};
 #[cfg(feature = "postgres")]
 pub use locks::GateLock;
 #[cfg(feature = "mysql")]

@@ -138,13 +138,24 @@ where
 /// The named captures are cloned, for the body and for each attempt (make them
 /// [`std::sync::Arc`]s); the block is async and returns `Result<T, BodyError>`. Without captures:
 /// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
-/// database: `work!([a] => |tx: Postgres| { … })`.
+/// database: `work!([a] => |tx: Postgres| { … })`. The body of a batch takes its items too:
+/// `work!([a] => |tx, items| { … })`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {
     (|$tx:ident $(: $db:ty)?| $body:block) => {
         $crate::txn_work!([] => |$tx $(: $db)?| $body)
     };
+    (|$tx:ident, $items:ident| $body:block) => {
+        $crate::txn_work!([] => |$tx, $items| $body)
+    };
+    ([$($capture:ident),* $(,)?] => |$tx:ident, $items:ident| $body:block) => {{
+        $(let $capture = ::std::clone::Clone::clone(&$capture);)*
+        move |$tx, $items| {
+            $(let $capture = ::std::clone::Clone::clone(&$capture);)*
+            ::std::boxed::Box::pin(async move $body)
+        }
+    }};
     ([$($capture:ident),* $(,)?] => |$tx:ident: $db:ty| $body:block) => {
         $crate::txn::body::typed::<$db, _, _>($crate::txn_work!([$($capture),*] => |$tx| $body))
     };

@@ -8,7 +8,14 @@ use super::dialect::{Dialect, Family};
 use super::transaction::Tx;
 use std::marker::PhantomData;
 
-/// A value of a statement.
+/// A value of a statement; `From` an integer, a text or bytes.
+///
+/// ```
+/// use cupping::txn::Value;
+///
+/// assert_eq!(Value::from(7_i64), Value::Int(7));
+/// assert_eq!(Value::from("a"), Value::Text("a".to_owned()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// A 64-bit integer.
@@ -97,6 +104,18 @@ impl<DB: Dialect> Tx<DB> {
 impl From<i64> for Value {
     fn from(int: i64) -> Self {
         Self::Int(int)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(int: i32) -> Self {
+        Self::Int(int.into())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

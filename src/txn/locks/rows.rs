@@ -118,7 +118,7 @@ impl<DB: Dialect> Tx<DB> {
 
     /// The rows of a statement behind the savepoint `cupping_try`; `None`, and back at the
     /// savepoint, when it would have had to wait for a lock.
-    pub(in crate::txn) async fn unless_busy(
+    async fn unless_busy(
         &mut self,
         statement: Statement<DB>,
     ) -> Result<Option<Vec<DB::Row>>, BodyError> {
@@ -126,13 +126,28 @@ impl<DB: Dialect> Tx<DB> {
         let (sql, values) = statement.into_parts();
         let sent = DB::ask(&mut self.connection, sql, values, false);
         let answer = self.watch.answered(sent).await;
+        self.busy_or(answer).await
+    }
+
+    /// As [`Tx::unless_busy`], for the number of rows that a statement matched.
+    pub(in crate::txn) async fn tell_unless_busy(
+        &mut self,
+        statement: Statement<DB>,
+    ) -> Result<Option<u64>, BodyError> {
+        self.admit()?;
+        let (sql, values) = statement.into_parts();
+        let sent = DB::tell(&mut self.connection, sql, values);
+        let answer = self.watch.answered(sent).await;
+        self.busy_or(answer).await
+    }
+
+    async fn busy_or<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<Option<T>, BodyError> {
         match answer {
             // Where the server has rolled back everything instead of the statement, there is no
             // savepoint any more: the unit then fails, and no statement runs outside of it.
             Err(error) if is_busy::<DB>(&error) => {
-                let back =
-                    "ROLLBACK TO SAVEPOINT cupping_try; RELEASE SAVEPOINT cupping_try".to_owned();
-                self.command(back).await?;
+                let back = "ROLLBACK TO SAVEPOINT cupping_try; RELEASE SAVEPOINT cupping_try";
+                self.command(back.into()).await?;
                 Ok(None)
             }
             other => self.remember(other).map(Some),
