@@ -35,13 +35,12 @@ mod table;
 use arena::{Arena, Failure};
 use clap::{Parser, Subcommand};
 use contention::Measured;
-use cupping::txn::guarded;
 use cupping::txn::redis::Fenced;
+use cupping::txn::{guarded, idempotency};
 use processes::Processes;
 use promises::Promises;
-use sqlx::PgPool;
-use sqlx::Postgres;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool, Postgres};
 use std::process::ExitCode;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -138,6 +137,8 @@ async fn in_processes(
 ) -> Result<Measured, Failure> {
     let pool = arena.pool(CONNECTIONS).await?;
     sqlx::raw_sql(<Postgres as Fenced>::DDL).execute(&pool).await?;
+    let records = idempotency::schema::<Postgres>(idempotency::DEFAULT_TABLE);
+    sqlx::raw_sql(AssertSqlSafe(records)).execute(&pool).await?;
     let options = arena.options();
     let database = options.get_database().ok_or("an arena has a name")?;
     let urls = [&*arguments.postgres, &*arguments.redis];
@@ -163,6 +164,7 @@ async fn exercise(
     if form == "after" {
         promises.hold(doubles.is_clean(), format!("everything happens once: {doubles:?}"));
         trials::limit(processes, pool, promises).await?;
+        trials::reused_key(processes, promises).await?;
         let generation = trials::generation(processes, pool, promises).await?;
         let refused = trials::fence(processes, pool, promises).await?;
         measured = measured.note("a long generation", generation).note("a late process", refused);

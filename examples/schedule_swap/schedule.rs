@@ -9,7 +9,8 @@ use cupping::txn::redis::{
     FenceRefused, LockError, LockGuard, LockSettings, RedisLink, RedisLock, RedisSettings, fence,
 };
 use cupping::txn::{
-    BodyError, TableRank, Transactor, Tx, TxnError, TxnOptions, VersionConflict, Versioned,
+    BodyError, IdempotencyError, TableRank, Transactor, Tx, TxnError, TxnOptions, VersionConflict,
+    Versioned,
 };
 use sqlx::{PgPool, Postgres};
 use std::sync::Arc;
@@ -154,5 +155,5 @@ impl From<TxnError> for Problem {
 }
 
 fn is_conflict(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.is::<VersionConflict>() || error.is::<FenceRefused>()
+    error.is::<VersionConflict>() || error.is::<FenceRefused>() || error.is::<IdempotencyError>()
 }

@@ -5,7 +5,7 @@
 
 use crate::schedule::{BRIEFLY, SHIFT, SHIFT_SEEN, SWAP, Schedule, Until};
 use crate::wire::{Problem, SwapRequest, Swapped};
-use cupping::txn::{BodyError, LockPlan, Tx, work};
+use cupping::txn::{BodyError, IdempotencyKey, LockPlan, Tx, work};
 use sqlx::Postgres;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,14 +23,18 @@ impl Schedule {
         let until = Until::of(request.limit_ms);
         let held = self.hold(week, BRIEFLY, until).await?;
         let (fence, request) = (held.fence(), Arc::new(request.clone()));
+        // The shifts and not the versions: a client that does not know whether its swap was done
+        // may look again, and then sends what it sees now.
+        let shifts = format!("{},{}", request.first.0, request.second.0);
+        let key = IdempotencyKey::new("swap", &*request.key, shifts);
         let body = work!([fence, request] => |tx: Postgres| {
-           fence.admit(tx).await?;
-           exchange(tx, &request).await
+            fence.admit(tx).await?;
+            exchange(tx, &request).await
         });
         let options = until.options();
-        let done = held.guard.while_held(self.transactor.run("swap", &options, body)).await;
+        let done = held.guard.while_held(self.transactor.once("swap", &options, &key, body)).await;
         held.release().await;
-        Ok(done??)
+        Ok(done??.into_inner())
     }
 
     /// Gives both shifts of a swap back.

@@ -45,6 +45,17 @@ pub async fn limit(
     Ok(())
 }
 
+/// A key that names another swap than before is a mistake of the client's, and is told so.
+pub async fn reused_key(processes: &Processes, promises: &mut Promises) -> Result<(), Failure> {
+    let request = request(93, None);
+    post(processes.port(0), "/swaps", &request).await?.read::<Swapped>()?;
+    let other = SwapRequest { second: (request.second.0 + 1, 0), ..request };
+    let refused = post(processes.port(1), "/swaps", &other).await?;
+    let told = format!("a reused key is refused, not answered {}", refused.status);
+    promises.hold(refused.status == 409 && refused.problem().contains("fingerprint"), told);
+    Ok(())
+}
+
 /// A generation that takes longer than the life of its lock extends it batch by batch, and a swap
 /// of the same week waits for it.
 pub async fn generation(
