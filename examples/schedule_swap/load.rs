@@ -8,6 +8,8 @@ use crate::contention::{Measured, contend};
 use crate::processes::COUNT;
 use crate::wire::{SwapRequest, Swapped};
 use sqlx::PgPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often a client looks again before it gives up.
 const LOOKS: usize = 50;
@@ -21,8 +23,10 @@ pub async fn run(
     clients: usize,
     each: usize,
 ) -> Measured {
-    contend(form, clients, each, move |client, number| {
-        let pool = pool.clone();
+    let stale = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&stale);
+    let measured = contend(form, clients, each, move |client, number| {
+        let (pool, stale) = (pool.clone(), Arc::clone(&stale));
         async move {
             let port = ports[(client + number) % COUNT];
             let (pair, side) = (client / 2, client % 2);
@@ -32,12 +36,13 @@ pub async fn run(
             let done = if number % 4 == 3 {
                 roll_back(&pool, port, shifts).await
             } else {
-                swap(&pool, port, shifts, &format!("load {client} {number}")).await
+                swap(&pool, port, shifts, &format!("load {client} {number}"), &stale).await
             };
             done.map_err(|error| error.to_string())
         }
     })
-    .await
+    .await;
+    measured.note("times that a client had to look again", counted.load(Ordering::Relaxed))
 }
 
 /// Looks, and asks for a swap of what it has seen, until it is done.
@@ -46,6 +51,7 @@ async fn swap(
     port: u16,
     [first, second]: [i64; 2],
     key: &str,
+    stale: &AtomicUsize,
 ) -> Result<(), crate::arena::Failure> {
     for _ in 0..LOOKS {
         let seen = "SELECT (SELECT version FROM shift WHERE id = $1),
@@ -62,6 +68,7 @@ async fn swap(
         if answer.status != 409 {
             return answer.read::<Swapped>().map(drop);
         }
+        stale.fetch_add(1, Ordering::Relaxed);
     }
     Err(format!("not swapped after {LOOKS} looks").into())
 }

@@ -1,4 +1,4 @@
-//! What only the new form has: the limit, the lock that is extended, the fence, pools without leaks.
+//! What only the new form has: the limit, a lock that is extended, the fence, pools without leaks.
 //!
 //! Decides: what must hold.
 

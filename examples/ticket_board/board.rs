@@ -71,7 +71,7 @@ impl Board {
             let moved = Moved { ticket, from: version(from), to: version(column), position };
             tx.after_commit(move || async move {
                 // An error says that nobody watches.
-                let _: Result<usize, _> = news.send(moved);
+                let _watched: Result<usize, _> = news.send(moved);
             });
             Ok(())
         });
