@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const TTL: Duration = Duration::from_secs(1);
 
 /// Days of one batch.
-const BATCH: i32 = 7;
+pub const BATCH: i32 = 7;
 
 /// What it takes to think a batch out.
 const THINKING: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@
 use crate::arena::Failure;
 use crate::client::{get, post};
 use crate::contention::Measured;
-use crate::generation::TTL;
+use crate::generation::{BATCH, TTL};
 use crate::processes::Processes;
 use crate::promises::Promises;
 use crate::wire::{Generate, Generated, Health, SwapRequest, Swapped};
@@ -70,15 +70,13 @@ pub async fn generation(
         planned(pool, WEEK).await?;
         let swapped = post(processes.port(1), "/swaps", &request(WEEK, None)).await?;
         swapped.read::<Swapped>()?;
-        let days = "SELECT count(*) FROM plan WHERE week = $1";
-        let days: i64 = sqlx::query_scalar(days).bind(WEEK).fetch_one(pool).await?;
-        Ok::<_, Failure>(days)
+        Ok::<_, Failure>(days_of(pool, WEEK).await?)
     };
     let (generated, days) = tokio::join!(post(processes.port(0), &path, &week), swap);
     let (generated, days) = (generated?.read::<Generated>()?, days?);
     let took = Duration::from_millis(generated.took_ms);
     promises.hold(took > TTL, format!("longer than the lock's life: {took:?}"));
-    promises.hold(days == i64::from(generated.days), "the swap waited for the whole week");
+    promises.hold(days == generated.days, "the swap waited for the whole week");
     Ok(format!(
         "{} days in {} ms under a lock of {} ms, extended {} times",
         generated.days,
@@ -106,7 +104,10 @@ pub async fn fence(
     };
     let (stalled, other) = tokio::join!(post(processes.port(0), &path, &week), other);
     let (stalled, _) = (stalled?, other?);
-    promises.hold(stalled.status == 409, "the stalled process is refused by the fence");
+    let refused = stalled.problem().contains("is older than");
+    promises.hold(refused, "the stalled process is refused by the fence");
+    let days = days_of(pool, WEEK).await?;
+    promises.hold(days == BATCH, format!("it wrote nothing more: {days} days"));
     Ok(stalled.problem().to_owned())
 }
 
@@ -135,6 +136,11 @@ pub async fn pools(
         told.push(format!("{idle} of {connections} idle, {leaked} leaked"));
     }
     Ok(measured.note("pools", told.join("; ")).note("retries of the toolkit", retries))
+}
+
+async fn days_of(pool: &PgPool, week: i64) -> Result<i32, sqlx::Error> {
+    let days = "SELECT count(*)::integer FROM plan WHERE week = $1";
+    sqlx::query_scalar(days).bind(week).fetch_one(pool).await
 }
 
 /// Waits until the first batch of a week is there.
