@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod check;
 mod completions;
 mod config;
+mod deadlocks;
 mod demo;
 mod explanation;
 mod export;
@@ -120,6 +121,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show the settings in force, or write a commented file with the defaults.
     Config(config::ConfigArgs),
+    /// Explain deadlocks from logs and status dumps; needs no configuration.
+    Deadlocks(deadlocks::DeadlocksArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the manual page.
@@ -139,6 +142,7 @@ impl Verb {
             Self::Migrate(args) => migrate::run(global, &args),
             Self::Check(args) => check::run(global, &args),
             Self::Config(args) => config::run(global, args),
+            Self::Deadlocks(args) => deadlocks::run(global, &args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
         }

@@ -34,6 +34,7 @@ mod events;
 pub mod forensics;
 pub mod guard;
 pub mod idempotency;
+pub mod lockdep;
 pub mod locks;
 mod lost_commit;
 pub mod options;
@@ -42,8 +43,10 @@ mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod release;
+
 mod scope;
 mod statement;
+mod statements;
 pub mod stats;
 pub mod ticket;
 pub mod transaction;
@@ -67,6 +70,8 @@ pub use locks::GateLock;
 #[cfg(feature = "mysql")]
 pub use locks::NamedLockError;
 pub use locks::{LockIds, LockKeys, LockPlan, Locked, Strength, TableRank, TryLocked, lock_key};
+#[cfg(feature = "lockdep")]
+pub use lockdep::Lockdep;
 pub use options::{Isolation, TxnOptions};
 pub use statement::Value;
 pub use stats::Stats;

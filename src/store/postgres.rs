@@ -62,7 +62,8 @@ impl PostgresStore {
     /// [`StoreError`] when the URL is wrong or the database does not answer.
     pub async fn connect(url: &str, settings: StoreSettings) -> Result<Self, StoreError> {
         let broken = failed("connecting to PostgreSQL");
-        let options = PgConnectOptions::from_str(url).map_err(broken)?.application_name("cupping");
+        let options =
+            PgConnectOptions::from_str(url).map_err(broken)?.application_name(&session_name());
         let pool = guarded(PgPoolOptions::new())
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -79,7 +80,7 @@ impl PostgresStore {
             Guarded::Auto => schema::has_foreign_keys(&pool, &settings.catalogue).await?,
         };
         Ok(Self {
-            transactor: Transactor::new(pool.clone()),
+            transactor: Transactor::new(pool.clone()).named(&session_name()),
             statements: Arc::new(statements::statements(&settings.catalogue)),
             settings: Arc::new(settings),
             pool,
@@ -127,6 +128,11 @@ impl PostgresStore {
     fn id_texts(&self, ids: &[BeanId]) -> Result<Vec<String>, StoreError> {
         ids.iter().map(|id| self.accepted(id).map(|()| id.as_str().to_owned())).collect()
     }
+}
+
+/// What the server's views and logs call a session of this process.
+fn session_name() -> String {
+    format!("cupping-{}", std::process::id())
 }
 
 #[async_trait]

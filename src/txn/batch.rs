@@ -75,6 +75,16 @@ impl<I> Deref for Chunk<I> {
     }
 }
 
+/// Says what a closure is, so that it can be named before it is run. Used by [`crate::txn::work`].
+#[doc(hidden)]
+pub fn typed<DB, I, F>(body: F) -> F
+where
+    DB: Dialect,
+    F: for<'t> Fn(&'t mut Tx<DB>, Chunk<I>) -> BodyFuture<'t, ()> + Send + Sync + 'static,
+{
+    body
+}
+
 /// What a chunk's failure means for the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {

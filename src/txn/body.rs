@@ -32,6 +32,9 @@ pub(super) enum Cause {
     Abandoned,
     /// A lock was asked for out of order.
     LockOrder(String),
+    /// The order of the locks taken contradicts one seen before (feature `lockdep`).
+    #[cfg_attr(not(feature = "lockdep"), expect(dead_code, reason = "only lockdep finds one"))]
+    Inversion(String),
     /// The body asks for the whole unit to be run again.
     Again(Reason, Arc<dyn Error + Send + Sync>),
     /// The body's own failure.
@@ -110,7 +113,7 @@ impl fmt::Display for BodyError {
                  swallowed; return that error from the body",
             ),
             Cause::Abandoned => f.write_str("nobody waits for this transaction any more"),
-            Cause::LockOrder(message) => f.write_str(message),
+            Cause::LockOrder(message) | Cause::Inversion(message) => f.write_str(message),
             Cause::Again(_, error) => error.fmt(f),
             Cause::Own(error) => error.fmt(f),
         }
@@ -139,15 +142,20 @@ where
 /// [`std::sync::Arc`]s); the block is async and returns `Result<T, BodyError>`. Without captures:
 /// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
 /// database: `work!([a] => |tx: Postgres| { … })`. The body of a batch takes its items too:
-/// `work!([a] => |tx, items| { … })`.
+/// `work!([a] => |tx, items| { … })`, or `|tx: Postgres, items: Item|`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {
     (|$tx:ident $(: $db:ty)?| $body:block) => {
         $crate::txn_work!([] => |$tx $(: $db)?| $body)
     };
-    (|$tx:ident, $items:ident| $body:block) => {
-        $crate::txn_work!([] => |$tx, $items| $body)
+    (|$tx:ident $(: $db:ty)?, $items:ident $(: $item:ty)?| $body:block) => {
+        $crate::txn_work!([] => |$tx $(: $db)?, $items $(: $item)?| $body)
+    };
+    ([$($capture:ident),* $(,)?] => |$tx:ident: $db:ty, $items:ident: $item:ty| $body:block) => {
+        $crate::txn::batch::typed::<$db, $item, _>(
+            $crate::txn_work!([$($capture),*] => |$tx, $items| $body)
+        )
     };
     ([$($capture:ident),* $(,)?] => |$tx:ident, $items:ident| $body:block) => {{
         $(let $capture = ::std::clone::Clone::clone(&$capture);)*

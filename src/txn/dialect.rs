@@ -65,7 +65,7 @@ pub enum Family {
 /// # #[cfg(feature = "sqlite")]
 /// assert_eq!(name::<sqlx::Sqlite>(), "sqlite");
 /// ```
-pub trait Dialect: Database + sealed::Sealed {
+pub trait Dialect: Database + sealed::Sealed + super::lockdep::Observed {
     /// The database's name in traces.
     const SYSTEM: &'static str;
 

@@ -122,6 +122,16 @@ pub enum TxnError {
         /// Which lock, and what is allowed.
         message: String,
     },
+    /// The order in which the body takes locks contradicts that of a transaction seen before (or of
+    /// itself), so that the two can deadlock, though they have not. Only with the feature
+    /// `lockdep`. Mend one of them, as the report says.
+    #[error("transaction {name} was rolled back by lockdep: {report}")]
+    LockOrderInversion {
+        /// The transaction's name.
+        name: &'static str,
+        /// Both transactions, their locks, the places where they ask for them, and what to do.
+        report: String,
+    },
     /// The body failed on its own account; rolled back.
     #[error("transaction {name} was rolled back by its body: {source}")]
     Body {
@@ -154,6 +164,7 @@ impl TxnError {
             Self::OutcomeUnknown { .. } => Retryability::OutcomeUnknown,
             Self::Poisoned { .. }
             | Self::LockOrder { .. }
+            | Self::LockOrderInversion { .. }
             | Self::Nested { .. }
             | Self::Body { .. }
             | Self::Panicked { .. } => Retryability::Permanent,

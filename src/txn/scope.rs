@@ -91,7 +91,11 @@ impl<DB: Dialect> Tx<DB> {
             }
         };
         match &failure.0 {
-            Cause::Gate(_) | Cause::Abandoned | Cause::Poisoned | Cause::Again(..) => true,
+            Cause::Gate(_)
+            | Cause::Abandoned
+            | Cause::Poisoned
+            | Cause::Again(..)
+            | Cause::Inversion(_) => true,
             Cause::Database(error) => fatal(error),
             Cause::LockOrder(_) | Cause::Own(_) => poisoned.as_deref().is_some_and(fatal),
         }

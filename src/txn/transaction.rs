@@ -7,6 +7,7 @@
 use super::body::{BodyError, Cause};
 use super::dialect::Dialect;
 use super::effects::Effects;
+use super::lockdep::{Recorder, Site};
 use super::locks::Held;
 use super::options::TxnOptions;
 use super::outcome::Transaction;
@@ -15,8 +16,8 @@ use super::watch::Watch;
 use super::witness::Witness;
 use crate::resilience::retryability::{Reason, Retryability};
 use futures_util::FutureExt;
+use sqlx::Pool;
 use sqlx::pool::PoolConnection;
-use sqlx::{Execute, FromRow, Pool};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub struct Tx<DB: Dialect> {
     pub(super) held: Held,
     pub(super) effects: Effects,
     pub(super) witness: Option<Witness<DB>>,
+    pub(super) recorder: Recorder,
 }
 
 /// What is left of a transaction when it is committed.
@@ -92,6 +94,7 @@ impl<DB: Dialect> Tx<DB> {
             held: Held::default(),
             effects: Effects::default(),
             witness: None,
+            recorder: Recorder::default(),
         };
         let begun = DB::begin(&mut tx.connection, options, label);
         match tx.watch.ended(begun).await {
@@ -118,100 +121,6 @@ impl<DB: Dialect> Tx<DB> {
         self.session
     }
 
-    /// Sends a query for its effect.
-    ///
-    /// # Errors
-    /// When the database fails; from then on every statement and the commit are refused.
-    pub async fn execute<'q, E>(&mut self, query: E) -> Result<DB::QueryResult, BodyError>
-    where
-        E: Execute<'q, DB> + 'q,
-    {
-        self.admit()?;
-        let sent = DB::execute(&mut self.connection, query);
-        let answer = self.watch.answered(sent).await;
-        self.remember(answer)
-    }
-
-    /// Sends a query for its rows.
-    ///
-    /// # Errors
-    /// As [`Tx::execute`].
-    pub async fn fetch_all<'q, E>(&mut self, query: E) -> Result<Vec<DB::Row>, BodyError>
-    where
-        E: Execute<'q, DB> + 'q,
-    {
-        self.admit()?;
-        let sent = DB::fetch_all(&mut self.connection, query);
-        let answer = self.watch.answered(sent).await;
-        self.remember(answer)
-    }
-
-    /// Sends a query for at most one row.
-    ///
-    /// # Errors
-    /// As [`Tx::execute`].
-    pub async fn fetch_optional<'q, E>(&mut self, query: E) -> Result<Option<DB::Row>, BodyError>
-    where
-        E: Execute<'q, DB> + 'q,
-    {
-        self.admit()?;
-        let sent = DB::fetch_optional(&mut self.connection, query);
-        let answer = self.watch.answered(sent).await;
-        self.remember(answer)
-    }
-
-    /// Sends a query for one row.
-    ///
-    /// # Errors
-    /// As [`Tx::execute`]; and `RowNotFound`, which does not poison.
-    pub async fn fetch_one<'q, E>(&mut self, query: E) -> Result<DB::Row, BodyError>
-    where
-        E: Execute<'q, DB> + 'q,
-    {
-        let row = self.fetch_optional(query).await?;
-        Ok(row.ok_or(sqlx::Error::RowNotFound)?)
-    }
-
-    /// Sends a query for its rows, each read as an `O` (a tuple, a struct).
-    ///
-    /// # Errors
-    /// As [`Tx::execute`]; and when a row cannot be read as an `O`.
-    pub async fn fetch_all_as<'q, O, E>(&mut self, query: E) -> Result<Vec<O>, BodyError>
-    where
-        O: for<'r> FromRow<'r, DB::Row>,
-        E: Execute<'q, DB> + 'q,
-    {
-        let rows = self.fetch_all(query).await?;
-        let read: Result<Vec<O>, sqlx::Error> = rows.iter().map(O::from_row).collect();
-        Ok(read?)
-    }
-
-    /// Sends a query for at most one row, read as an `O`.
-    ///
-    /// # Errors
-    /// As [`Tx::fetch_all_as`].
-    pub async fn fetch_optional_as<'q, O, E>(&mut self, query: E) -> Result<Option<O>, BodyError>
-    where
-        O: for<'r> FromRow<'r, DB::Row>,
-        E: Execute<'q, DB> + 'q,
-    {
-        let row = self.fetch_optional(query).await?;
-        Ok(row.as_ref().map(O::from_row).transpose()?)
-    }
-
-    /// Sends a query for one row, read as an `O`.
-    ///
-    /// # Errors
-    /// As [`Tx::fetch_one`] and [`Tx::fetch_all_as`].
-    pub async fn fetch_one_as<'q, O, E>(&mut self, query: E) -> Result<O, BodyError>
-    where
-        O: for<'r> FromRow<'r, DB::Row>,
-        E: Execute<'q, DB> + 'q,
-    {
-        let row = self.fetch_optional_as(query).await?;
-        Ok(row.ok_or(sqlx::Error::RowNotFound)?)
-    }
-
     /// Runs existing code on the connection inside this transaction: a function that takes
     /// `&mut PgConnection` and returns sqlx's errors.
     ///
@@ -221,14 +130,23 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// # Errors
     /// As [`Tx::execute`].
-    pub async fn with_connection<T, F>(&mut self, code: F) -> Result<T, BodyError>
+    #[track_caller]
+    pub fn with_connection<T, F>(
+        &mut self,
+        code: F,
+    ) -> impl Future<Output = Result<T, BodyError>> + Send
     where
-        F: for<'c> FnOnce(&'c mut DB::Connection) -> super::dialect::Sent<'c, T>,
+        T: Send,
+        F: for<'c> FnOnce(&'c mut DB::Connection) -> super::dialect::Sent<'c, T> + Send,
     {
-        self.admit()?;
-        self.unseen = true;
-        let answer = self.watch.answered(code(&mut self.connection)).await;
-        self.remember(answer)
+        let site = Site::here();
+        async move {
+            self.admit()?;
+            self.unseen = true;
+            self.recorder.unseen(site);
+            let answer = self.watch.answered(code(&mut self.connection)).await;
+            self.remember(answer)
+        }
     }
 
     /// Has `effect` run once, after the commit is known, before [`super::Transactor::run`] returns:
@@ -280,6 +198,7 @@ impl<DB: Dialect> Tx<DB> {
     /// What has to be asked before COMMIT: an error that code of the caller's own swallowed, and
     /// the transaction's number where it was not to be asked earlier.
     pub(super) async fn before_commit(&mut self) -> Result<(), BodyError> {
+        self.recorder.verdict()?;
         if self.unseen && self.poison.is_none() {
             let sent = DB::send(&mut self.connection, "SELECT 1".into());
             let answer = self.watch.answered(sent).await;

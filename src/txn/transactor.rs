@@ -12,6 +12,7 @@ use super::breaker::Breaker;
 use super::budget::RetryBudget;
 use super::dialect::Dialect;
 use super::error::TxnError;
+use super::lockdep::Attached;
 use super::options::TxnOptions;
 use super::progress::Progress;
 use super::stats::{Stats, Tally};
@@ -34,6 +35,7 @@ pub struct Transactor<DB: Dialect> {
     pub(super) tally: Arc<Tally>,
     pub(super) budget: Option<RetryBudget>,
     pub(super) breaker: Option<Breaker>,
+    pub(super) lockdep: Attached,
 }
 
 impl<DB: Dialect> Clone for Transactor<DB> {
@@ -44,6 +46,7 @@ impl<DB: Dialect> Clone for Transactor<DB> {
             tally: Arc::clone(&self.tally),
             budget: self.budget.clone(),
             breaker: self.breaker.clone(),
+            lockdep: self.lockdep.clone(),
         }
     }
 }
@@ -75,7 +78,14 @@ impl<DB: Dialect> Transactor<DB> {
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
         let application = "cupping".into();
-        Self { pool, application, tally: Arc::default(), budget: None, breaker: None }
+        Self {
+            pool,
+            application,
+            tally: Arc::default(),
+            budget: None,
+            breaker: None,
+            lockdep: Attached::default(),
+        }
     }
 
     /// Under the name of an application (a worker), which the server's views and logs then show

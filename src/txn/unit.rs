@@ -7,6 +7,7 @@ use super::body::{BodyError, BodyFuture, Cause};
 use super::dialect::Dialect;
 use super::error::{TxnError, code_of};
 use super::events::{self, Outcome};
+use super::lockdep::Recorder;
 use super::lost_commit::{Verdict, find_out};
 use super::options::TxnOptions;
 use super::progress::Progress;
@@ -15,8 +16,12 @@ use super::transactor::Transactor;
 use crate::resilience::retryability::{Reason, Retryability};
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
+
+/// How far apart the server's clock and ours may see one deadline.
+const DEADLINE_SLACK: Duration = Duration::from_millis(50);
 
 tokio::task_local! {
     /// The unit whose body this task is running.
@@ -176,7 +181,7 @@ impl<DB: Dialect> Unit<DB> {
     /// A transaction on a connection of the pool; `None` when the caller has given up meanwhile.
     async fn begin(&self) -> Result<Option<Tx<DB>>, sqlx::Error> {
         let waiting = Instant::now();
-        let connection = self.transactor.pool.acquire().await?;
+        let mut connection = self.transactor.pool.acquire().await?;
         events::connection_obtained(waiting.elapsed());
         if self.progress.is_abandoned() {
             return Ok(None);
@@ -187,7 +192,11 @@ impl<DB: Dialect> Unit<DB> {
         };
         let (pool, options) = (&self.transactor.pool, self.options_for_attempt());
         let progress = Arc::clone(&self.progress);
-        Tx::begin(pool, connection, (self.name, &label), &options, progress).await.map(Some)
+        let (name, lockdep) = (self.name, &self.transactor.lockdep);
+        let recorder = Recorder::begin::<DB>(lockdep, pool, &mut connection, name).await;
+        let mut tx = Tx::begin(pool, connection, (name, &label), &options, progress).await?;
+        tx.recorder = recorder;
+        Ok(Some(tx))
     }
 
     /// A statement may not take longer than what is left until the deadline.
@@ -250,6 +259,7 @@ impl<DB: Dialect> Unit<DB> {
             (Cause::Again(reason, error), _) => return Failure::Again(reason, error),
             (Cause::Own(source), _) => TxnError::Body { name, source },
             (Cause::LockOrder(message), _) => TxnError::LockOrder { name, message },
+            (Cause::Inversion(report), _) => TxnError::LockOrderInversion { name, report },
             (Cause::Abandoned | Cause::Poisoned, _) => return self.abandoned(),
         };
         Failure::Final(error, Outcome::Failed)
@@ -293,6 +303,11 @@ impl<DB: Dialect> Unit<DB> {
             return Failure::Again(reason, source);
         }
         let (name, retryability) = (self.name, DB::classify(&source));
+        // A statement's time was cut to what was left: this is the deadline, seen by the server.
+        let timed_out = retryability == Retryability::Transient(Reason::Timeout);
+        if timed_out && Instant::now() + DEADLINE_SLACK >= self.deadline {
+            return self.abandoned();
+        }
         let error = TxnError::Database { name, attempts, retryability, source };
         Failure::Final(error, Outcome::Failed)
     }

@@ -71,12 +71,8 @@ impl<DB: Dialect> Watch<DB> {
             () = self.progress.abandoned() => {}
         }
         let Some(session) = self.session else { return bounded(self.within, sent).await };
-        tokio::select! {
-            biased;
-            answer = &mut sent => return answer,
-            () = self.cancel(session) => {}
-        }
-        bounded(Some(ANSWER_GRACE), sent).await
+        // Together, and both to their end: an answer must not break off a cancel half-way.
+        tokio::join!(bounded(Some(2 * ANSWER_GRACE), sent), self.cancel(session)).0
     }
 
     /// The answer, whether or not the caller still waits: for ending the transaction.

@@ -3,6 +3,7 @@
 //! Decides: what every source file must look like; reports all violations at once.
 //! Never does: judge style that rustfmt and clippy judge already.
 
+mod features;
 mod layers;
 mod source;
 

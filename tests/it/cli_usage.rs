@@ -2,7 +2,7 @@
 
 use crate::support::command::{Cupping, stderr, stdout};
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "demo",
     "run",
     "publish",
@@ -13,6 +13,7 @@ const VERBS: [&str; 12] = [
     "migrate",
     "check",
     "config",
+    "deadlocks",
     "completions",
     "man",
 ];

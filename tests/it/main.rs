@@ -18,6 +18,7 @@ mod amqp_publishing;
 mod amqp_settling;
 mod amqp_tls;
 mod cli_catalogue;
+mod cli_deadlocks;
 mod cli_demo;
 mod cli_recompute;
 mod cli_usage;

@@ -63,7 +63,7 @@ impl Shop {
     pub async fn deadlocks(&self) -> i64 {
         self.store.close().await;
         let open = "SELECT count(*) FROM pg_stat_activity \
-                    WHERE datname = current_database() AND application_name = 'cupping'";
+                    WHERE datname = current_database() AND application_name LIKE 'cupping%'";
         let ending = async { while self.number(open).await > 0 {} };
         tokio::time::timeout(Duration::from_secs(60), ending).await.expect("sessions end");
         self.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")

@@ -104,7 +104,7 @@ async fn an_expired_lock_is_free_and_its_holder_is_told() {
     let (one, other) = two(brief(Duration::from_millis(100)), waiting());
     let old = one.acquire("s", "r").await.expect("free");
     let new = other.acquire("s", "r").await.expect("it expires");
-    old.lost().cancelled().await;
+    tokio::time::timeout(PATIENT, old.lost().cancelled()).await.expect("it is told");
     assert_eq!(old.remaining(), Duration::ZERO);
     let work = old.while_held(std::future::pending::<()>()).await;
     assert!(matches!(work, Err(LockError::Lost { .. })));

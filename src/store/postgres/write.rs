@@ -15,7 +15,7 @@ use crate::store::rows::{StoredRow, lists};
 use crate::store::statements::Statements;
 use crate::store::{StoreError, WriteBatch, WriteOutcome, WriteReport};
 use crate::txn::ticket::Ticket;
-use crate::txn::{BodyError, LockKeys, Tx, lock_key, work};
+use crate::txn::{BodyError, LockKeys, Tx, TxnOptions, lock_key, work};
 use sqlx::{AssertSqlSafe, Postgres};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -57,10 +57,10 @@ impl PostgresStore {
         }
         let span = batch.span();
         let plan = Arc::new(self.plan(batch)?);
-        let options = &self.settings.transaction;
+        let options = TxnOptions { label: plan.label(), ..self.settings.transaction.clone() };
         let report = self
             .transactor
-            .run("write_similarities", options, work!([plan] => |tx| { plan.run(tx).await }))
+            .run("write_similarities", &options, work!([plan] => |tx| { plan.run(tx).await }))
             .instrument(span)
             .await?;
         Ok(report)
@@ -81,6 +81,16 @@ impl PostgresStore {
 }
 
 impl Plan {
+    /// What the server's views and logs say the transaction is about: the bean, or how many and
+    /// the first. It leads from there back to the messages.
+    fn label(&self) -> Option<Arc<str>> {
+        match self.sources.as_slice() {
+            [] => None,
+            [only] => Some(only.as_str().into()),
+            [first, ..] => Some(format!("{} from {first}", self.sources.len()).into()),
+        }
+    }
+
     async fn run(&self, tx: &mut Tx<Postgres>) -> Result<WriteReport, BodyError> {
         if self.guarded {
             tx.gate_shared(GRAPH).await?;

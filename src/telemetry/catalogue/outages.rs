@@ -8,25 +8,28 @@ pub(super) fn metrics() -> Vec<Metric> {
     [breakers(), locks()].concat()
 }
 
+/// The names in use; a breaker of another name appears when it is made.
+const BREAKERS: [&str; 2] = ["database", "redis"];
+
 fn breakers() -> Vec<Metric> {
     use Kind::{Counter, Gauge};
     vec![
         metric(
             "cupping_breaker_state",
             Gauge,
-            [label("name", &[])],
+            [label("name", &BREAKERS)],
             "Circuit breaker: 0 closed, 1 half-open, 2 open.",
         ),
         metric(
             "cupping_breaker_transitions_total",
             Counter,
-            [label("name", &[]), label("to", &["closed", "half_open", "open"])],
+            [label("name", &BREAKERS), label("to", &["closed", "half_open", "open"])],
             "Changes of a circuit breaker's state.",
         ),
         metric(
             "cupping_breaker_rejections_total",
             Counter,
-            [label("name", &[])],
+            [label("name", &BREAKERS)],
             "Calls that a circuit breaker refused.",
         ),
     ]

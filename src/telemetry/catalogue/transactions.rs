@@ -88,19 +88,19 @@ fn rarities() -> Vec<Metric> {
         metric(
             "cupping_deadlocks_ignored_total",
             Counter,
-            [label("name", &[])],
+            [label("name", &[WRITE])],
             "Units given up as the victim of a deadlock, by their own wish.",
         ),
         metric(
             "cupping_retry_budget_spent_total",
             Counter,
-            [label("name", &[])],
+            [label("name", &[WRITE])],
             "Units not tried again because the shared budget of retries was spent.",
         ),
         metric(
             "cupping_statements_cancelled_total",
             Counter,
-            [label("name", &[])],
+            [label("name", &[WRITE])],
             "Statements cancelled on the server because their caller had given up.",
         ),
         metric(

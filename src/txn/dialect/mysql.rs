@@ -14,23 +14,30 @@ use crate::txn::outcome::{Resolution, Transaction};
 use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
-use sqlx::{MySql, Pool, Row};
+use sqlx::{Connection, MySql, MySqlConnection, Pool, Row};
 use std::time::Duration;
+use tokio::time::timeout;
 
-const TOO_MANY_CONNECTIONS: [u16; 2] = [1040, 1203];
+/// The server's, all users', and this user's own limit.
+const TOO_MANY_CONNECTIONS: [u16; 3] = [1040, 1203, 1226];
 const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// The server ends a session that idles inside our transaction this long after the deadline.
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a retry is held up to read the report of its deadlock.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Remembers the session's own settings on the server.
-const SAVE: &str = "SET @cupping_lock_wait = @@SESSION.innodb_lock_wait_timeout \
+const SAVE: &str = "SET @cupping_lock_wait = @@SESSION.innodb_lock_wait_timeout, \
+    @cupping_metadata = @@SESSION.lock_wait_timeout \
     /*M!100300 , @cupping_statement = @@SESSION.max_statement_time, \
     @cupping_idle = @@SESSION.idle_transaction_timeout */ \
     /*!80000 , @cupping_statement = @@SESSION.max_execution_time */";
 
 /// Gives the session its own settings back.
-const RESTORE: &str = "SET SESSION innodb_lock_wait_timeout = @cupping_lock_wait \
+const RESTORE: &str = "SET SESSION innodb_lock_wait_timeout = @cupping_lock_wait, \
+    SESSION lock_wait_timeout = @cupping_metadata \
     /*M!100300 , SESSION max_statement_time = @cupping_statement, \
     SESSION idle_transaction_timeout = @cupping_idle */ \
     /*!80000 , SESSION max_execution_time = @cupping_statement */";
@@ -42,11 +49,11 @@ impl Dialect for MySql {
 
     fn classify_code(error: &dyn DatabaseError) -> Retryability {
         let reason = match number(error) {
-            // Deadlock; deadlock among GET_LOCKs; XA deadlock.
+            // Deadlock (on MariaDB among GET_LOCKs too); deadlock among GET_LOCKs; XA deadlock.
             1213 | 3058 | 1614 => Reason::Deadlock,
             // The row changed since the snapshot (MariaDB, innodb_snapshot_isolation).
             1020 => Reason::Serialization,
-            // Lock wait timeout (on MariaDB NOWAIT too); NOWAIT on MySQL.
+            // Lock wait timeout, of rows or of metadata (on MariaDB NOWAIT too); NOWAIT on MySQL.
             1205 | 3572 => Reason::LockTimeout,
             // Statement cancelled or out of time: KILL QUERY, MySQL's limit, MariaDB's.
             1317 | 3024 | 1969 => Reason::Timeout,
@@ -71,11 +78,31 @@ impl Dialect for MySql {
 
     fn deadlock(error: &sqlx::Error) -> Option<DeadlockReport> {
         let error = error.as_database_error()?;
-        (number(error) == 1213).then(|| DeadlockReport::from_postgres(None, None))
+        // The error itself tells nothing but that it happened.
+        (number(error) == 1213).then(DeadlockReport::of_innodb_error)
     }
 
-    fn last_deadlock(_: &Pool<Self>, _: u64) -> BoxFuture<'static, Option<DeadlockReport>> {
-        Box::pin(std::future::ready(None))
+    fn last_deadlock(
+        pool: &Pool<Self>,
+        session: u64,
+    ) -> BoxFuture<'static, Option<DeadlockReport>> {
+        let (options, session) = (pool.connect_options(), session.to_string());
+        Box::pin(async move {
+            // Whoever lacks the right to see the status, or comes too late, has the error alone.
+            let reading = async {
+                let mut side = MySqlConnection::connect_with(&options).await?;
+                let row = sqlx::raw_sql("SHOW ENGINE INNODB STATUS").fetch_one(&mut side).await?;
+                drop(side.close().await);
+                row.try_get::<String, _>("Status")
+            };
+            let status = timeout(STATUS_WITHIN, reading).await.ok()?.ok()?;
+            let report = DeadlockReport::from_innodb_status(&status)?;
+            report
+                .nodes
+                .iter()
+                .any(|node| node.thread.as_deref() == Some(&*session))
+                .then_some(report)
+        })
     }
 
     fn begin<'e>(
@@ -142,8 +169,10 @@ fn begin_statements(options: &TxnOptions) -> String {
     let idle = (options.deadline + IDLE_GRACE).as_secs();
     format!(
         "SET TRANSACTION ISOLATION LEVEL {isolation}, {access}; {SAVE}; \
-         SET SESSION innodb_lock_wait_timeout = {lock_wait} \
-         /*M!100300 , SESSION max_statement_time = {}, SESSION idle_transaction_timeout = {idle} */ \
+         SET SESSION innodb_lock_wait_timeout = {lock_wait}, \
+         SESSION lock_wait_timeout = {lock_wait} \
+         /*M!100300 , SESSION max_statement_time = {}, \
+         SESSION idle_transaction_timeout = {idle} */ \
          /*!80000 , SESSION max_execution_time = {statement} */; \
          START TRANSACTION; SELECT CONNECTION_ID()",
         options.statement_timeout.as_secs_f64().max(0.001),

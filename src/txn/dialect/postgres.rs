@@ -10,7 +10,8 @@ use crate::txn::outcome::{Resolution, Transaction};
 use futures_util::future::BoxFuture;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgRow};
-use sqlx::{Pool, Postgres, Row};
+use sqlx::{PgConnection, Pool, Postgres, Row};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The server ends a session that idles inside our transaction this long after the deadline.
@@ -19,13 +20,16 @@ const IDLE_GRACE: Duration = Duration::from_secs(5);
 /// The longest application name a server keeps, in bytes.
 const NAME_BYTES: usize = 63;
 
-/// Session; transaction; and what numbers transactions here, which a fail-over or a restore
-/// changes.
-const WHO: &str = "SELECT pg_backend_pid(), pg_current_xact_id()::text, ";
-/// Before COMMIT, where it was not to be asked before.
-const WHO_IF_WRITTEN: &str = "SELECT 0, pg_current_xact_id_if_assigned()::text, ";
-const SERVER: &str = "(SELECT system_identifier::text FROM pg_control_system()) || '/' || \
+/// What numbers transactions here; a fail-over or a restore changes it.
+const SERVER: &str = "SELECT (SELECT system_identifier::text FROM pg_control_system()) || '/' || \
                       left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+
+/// Servers seen, by the time of their start: reading the control file costs more than all else that
+/// BEGIN does. One server numbers transactions on one timeline from its start on: a promotion
+/// changes the timeline of a running server, but until then it begins nothing that writes.
+static SERVERS: Mutex<Vec<(String, Arc<str>)>> = Mutex::new(Vec::new());
+/// The most servers remembered; the oldest is asked again.
+const MOST_SERVERS: usize = 32;
 
 impl Dialect for Postgres {
     const SYSTEM: &'static str = "postgresql";
@@ -84,25 +88,22 @@ impl Dialect for Postgres {
         label: &'e str,
     ) -> Sent<'e, Begun> {
         Box::pin(async move {
-            let begin = begin_statements(options, label);
             // A query as the first statement would fix the snapshot of the stricter levels before
             // the body has locked anything; there the session is asked for its number before.
             if options.isolation != Isolation::ReadCommitted {
                 let who =
                     sqlx::query("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
                 let session = u64::try_from(who.try_get::<i32, _>(0)?).ok();
-                Self::send(connection, begin).await?;
+                Self::send(connection, begin_strictly(options, label)).await?;
                 return Ok(Begun { session, ..Begun::default() });
             }
-            let who = if options.resolves_commit() {
-                format!("{begin}; {WHO}{SERVER}")
-            } else {
-                format!("{begin}; SELECT pg_backend_pid()")
-            };
-            let row = first_row!(connection, who);
+            let row = first_row!(&mut *connection, begin_at_once(options, label));
             let session = u64::try_from(row.try_get::<i32, _>(0)?).ok();
-            let transaction = options.resolves_commit().then(|| transaction(&row)).transpose()?;
-            Ok(Begun { session, transaction: transaction.flatten(), restore: None })
+            let transaction = match options.resolves_commit() {
+                true => transaction(connection, &row).await?,
+                false => None,
+            };
+            Ok(Begun { session, transaction, restore: None })
         })
     }
 
@@ -112,8 +113,10 @@ impl Dialect for Postgres {
 
     fn number(connection: &mut Self::Connection) -> Sent<'_, Option<Transaction>> {
         Box::pin(async move {
-            let row = first_row!(connection, format!("{WHO_IF_WRITTEN}{SERVER}"));
-            transaction(&row)
+            let who = "SELECT 0, pg_current_xact_id_if_assigned()::text, \
+                       pg_postmaster_start_time()::text";
+            let row = first_row!(&mut *connection, who.to_owned());
+            transaction(connection, &row).await
         })
     }
 
@@ -127,11 +130,9 @@ impl Dialect for Postgres {
     ) -> Sent<'e, Resolution> {
         Box::pin(async move {
             let number = transaction.number;
-            let row = first_row!(
-                connection,
-                format!("SELECT pg_xact_status('{number}'::xid8), {SERVER}")
-            );
-            let (status, server): (Option<String>, String) = (row.try_get(0)?, row.try_get(1)?);
+            let status = format!("SELECT pg_xact_status('{number}'::xid8)");
+            let status: Option<String> = first_row!(&mut *connection, status).try_get(0)?;
+            let server: String = first_row!(connection, SERVER.to_owned()).try_get(0)?;
             if *server != *transaction.server {
                 return Ok(Resolution::Unknown);
             }
@@ -150,24 +151,46 @@ impl Dialect for Postgres {
     executing!();
 }
 
-/// One simple query, so one round trip; integers and a cleaned name only, so nothing to quote.
-fn begin_statements(options: &TxnOptions, label: &str) -> String {
-    let isolation = match options.isolation {
-        Isolation::ReadCommitted => "READ COMMITTED",
-        Isolation::RepeatableRead => "REPEATABLE READ",
-        Isolation::Serializable => "SERIALIZABLE",
+fn level(options: &TxnOptions) -> &'static str {
+    match (options.isolation, options.read_only) {
+        (Isolation::ReadCommitted, false) => "READ COMMITTED READ WRITE",
+        (Isolation::ReadCommitted, true) => "READ COMMITTED READ ONLY",
+        (Isolation::RepeatableRead, false) => "REPEATABLE READ READ WRITE",
+        (Isolation::RepeatableRead, true) => "REPEATABLE READ READ ONLY",
+        (Isolation::Serializable, false) => "SERIALIZABLE READ WRITE",
+        (Isolation::Serializable, true) => "SERIALIZABLE READ ONLY",
+    }
+}
+
+/// The settings with their values: integers and a cleaned name, so nothing to quote.
+fn settings(options: &TxnOptions, label: &str) -> [(&'static str, String); 4] {
+    let idle = options.deadline + IDLE_GRACE;
+    [
+        ("lock_timeout", millis(options.lock_timeout).to_string()),
+        ("statement_timeout", millis(options.statement_timeout).to_string()),
+        ("idle_in_transaction_session_timeout", millis(idle).to_string()),
+        ("application_name", application_name(label)),
+    ]
+}
+
+/// Begins with a query that sets everything and tells who we are: one round trip, two statements.
+fn begin_at_once(options: &TxnOptions, label: &str) -> String {
+    let who = match options.resolves_commit() {
+        true => ", pg_current_xact_id()::text, pg_postmaster_start_time()::text",
+        false => "",
     };
-    let access = if options.read_only { "READ ONLY" } else { "READ WRITE" };
-    format!(
-        "BEGIN ISOLATION LEVEL {isolation} {access}; SET LOCAL lock_timeout = {}; \
-         SET LOCAL statement_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = {}; \
-         SET LOCAL application_name = '{}'",
-        millis(options.lock_timeout),
-        millis(options.statement_timeout),
-        millis(options.deadline + IDLE_GRACE),
-        application_name(label),
-    )
+    let set = settings(options, label)
+        .map(|(name, value)| format!(", set_config('{name}', '{value}', true)"))
+        .concat();
+    format!("BEGIN ISOLATION LEVEL {}; SELECT pg_backend_pid(){who}{set}", level(options))
+}
+
+/// Begins without a query.
+fn begin_strictly(options: &TxnOptions, label: &str) -> String {
+    let set = settings(options, label)
+        .map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"))
+        .concat();
+    format!("BEGIN ISOLATION LEVEL {}{set}", level(options))
 }
 
 /// What a server takes as an application name: printable ASCII without quotes, cut to its length.
@@ -180,10 +203,32 @@ fn application_name(label: &str) -> String {
     label.chars().map(clean).take(NAME_BYTES).collect()
 }
 
-fn transaction(row: &PgRow) -> Result<Option<Transaction>, sqlx::Error> {
-    let (number, server): (Option<String>, String) = (row.try_get(1)?, row.try_get(2)?);
-    let number = number.and_then(|number| number.parse().ok());
-    Ok(number.map(|number| Transaction { number, server: server.into() }))
+/// The transaction of a row (session, number, start of the server); `None` without a number.
+async fn transaction(
+    connection: &mut PgConnection,
+    row: &PgRow,
+) -> Result<Option<Transaction>, sqlx::Error> {
+    let Some(number) = row.try_get::<Option<String>, _>(1)? else { return Ok(None) };
+    let Ok(number) = number.parse() else { return Ok(None) };
+    let started: String = row.try_get(2)?;
+    let known = {
+        let servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.iter().find(|(start, _)| *start == started).map(|(_, server)| Arc::clone(server))
+    };
+    let server = match known {
+        Some(server) => server,
+        None => {
+            let server: String = first_row!(connection, SERVER.to_owned()).try_get(0)?;
+            let server: Arc<str> = server.into();
+            let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+            if servers.len() >= MOST_SERVERS {
+                servers.remove(0);
+            }
+            servers.push((started, Arc::clone(&server)));
+            server
+        }
+    };
+    Ok(Some(Transaction { number, server }))
 }
 
 fn routine(error: &dyn DatabaseError) -> Option<&str> {
@@ -193,6 +238,14 @@ fn routine(error: &dyn DatabaseError) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stricter_level_begins_without_a_query() {
+        let options = TxnOptions { isolation: Isolation::Serializable, ..TxnOptions::default() };
+        assert!(!begin_strictly(&options, "x").contains("SELECT"));
+        let own = begin_at_once(&TxnOptions { resolve_commit: false, ..options }, "x");
+        assert!(!own.contains("pg_current_xact_id"), "no number is burnt where none is wanted");
+    }
 
     #[test]
     fn a_label_cannot_leave_its_quotes() {

@@ -57,7 +57,8 @@ pub struct IdempotencyKey {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdempotencyError {
-    /// The key was used before for something else. The caller has a defect: a key names one request.
+    /// The key was used before for something else. The caller has a defect: a key names one
+    /// request.
     #[error(
         "idempotency key {key} of scope {scope} was used before with another fingerprint: use a \
          new key for a new request"

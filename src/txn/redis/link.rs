@@ -154,6 +154,7 @@ impl RedisLink {
         for argument in arguments {
             invocation.arg(*argument);
         }
+        let mut resent = false;
         loop {
             let (mut connection, fresh) = self.connection(number).await?;
             match invocation.invoke_async(&mut connection).await {
@@ -163,9 +164,10 @@ impl RedisLink {
                     if error.retryability().is_outage() {
                         self.forget(*number);
                     }
-                    if fresh || !matches!(error, LinkError::Unreachable { .. }) {
+                    if fresh || resent || !matches!(error, LinkError::Unreachable { .. }) {
                         return Err(error);
                     }
+                    resent = true;
                 }
             }
         }
