@@ -13,7 +13,10 @@ impl Schedule {
     pub async fn resolve(&self, alert: i64, by: &By) -> Result<(), Problem> {
         let person = by.person;
         let body = work!(|tx: Postgres| {
-            tx.lock_rows(&LockPlan::new().rows(ALERT, vec![alert])).await?;
+            let locked = tx.lock_rows(&LockPlan::new().rows(ALERT, vec![alert])).await?;
+            if !locked.is_complete() {
+                return Err(Problem::Conflict(format!("there is no alert {alert}")).into());
+            }
             // Read under the lock: whoever waited for it sees what the one before has written.
             let read = "SELECT resolved_by FROM alert WHERE id = $1";
             let (before,): (Option<i64>,) = tx.fetch_one_as(sqlx::query(read).bind(alert)).await?;

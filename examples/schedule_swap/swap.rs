@@ -40,8 +40,9 @@ impl Schedule {
     /// Gives both shifts of a swap back.
     pub async fn roll_back(&self, swap: i64) -> Result<(), Problem> {
         let shifts = "SELECT first, second FROM swap WHERE id = $1";
-        let shifts = sqlx::query_as(shifts).bind(swap).fetch_one(self.transactor.pool());
-        let (first, second): (i64, i64) = shifts.await?;
+        let shifts = sqlx::query_as(shifts).bind(swap).fetch_optional(self.transactor.pool());
+        let unknown = || Problem::Conflict(format!("there is no swap {swap}"));
+        let (first, second): (i64, i64) = shifts.await?.ok_or_else(unknown)?;
         let until = Until::of(None);
         let held = self.hold(week_of(first), BRIEFLY, until).await?;
         let fence = held.fence();
