@@ -77,9 +77,9 @@ struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Clients at the same time.
-    #[arg(long, default_value_t = 10)]
-    clients: usize,
+    /// Clients at the same time; two share two of the shifts that there are.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=20))]
+    clients: u16,
     /// Requests of each client.
     #[arg(long, default_value_t = 10)]
     each: usize,
@@ -157,7 +157,7 @@ async fn exercise(
     arguments: &Arguments,
     promises: &mut Promises,
 ) -> Result<Measured, Failure> {
-    let (clients, each) = (arguments.clients, arguments.each);
+    let (clients, each) = (usize::from(arguments.clients), arguments.each);
     let measured = load::run(form, processes.ports(), pool.clone(), clients, each).await;
     let doubles = races::run(processes, pool).await?;
     let mut measured = doubles.noted(measured);
