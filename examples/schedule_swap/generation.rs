@@ -10,7 +10,7 @@ use sqlx::Postgres;
 use std::time::{Duration, Instant};
 
 /// How long others wait for a process that died: short, because each batch extends it.
-pub const TTL: Duration = Duration::from_secs(1);
+pub const TTL: Duration = Duration::from_secs(2);
 
 /// Days of one batch.
 pub const BATCH: i32 = 7;

@@ -38,7 +38,7 @@ pub async fn limit(
     let waited = started.elapsed();
     holding.rollback().await?;
     let told = format!("given up at its limit (answered {} after {waited:?})", refused.status);
-    promises.hold(refused.status == 503 && waited < Duration::from_secs(2), told);
+    promises.hold(refused.status == 503 && waited < Duration::from_secs(5), told);
     let again = SwapRequest { limit_ms: None, ..request };
     let done = post(processes.port(1), "/swaps", &again).await?;
     promises.hold(done.status == 200, format!("done when sent again: {}", done.problem()));
@@ -64,7 +64,7 @@ pub async fn generation(
     promises: &mut Promises,
 ) -> Result<String, Failure> {
     const WEEK: i64 = 91;
-    let week = Generate { batches: 15, stalls: false };
+    let week = Generate { batches: 24, stalls: false };
     let path = format!("/weeks/{WEEK}/plan");
     let swap = async {
         planned(pool, WEEK).await?;

@@ -5,8 +5,9 @@
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
 mod outcome;
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod schedule_swap;
+#[cfg(feature = "postgres")]
 mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
