@@ -11,5 +11,9 @@ mod directory_sync;
 mod outcome;
 #[cfg(all(feature = "txn", feature = "mysql"))]
 mod shared_timestamp;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod schedule_swap;
+#[cfg(feature = "postgres")]
+mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
