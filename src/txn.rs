@@ -47,13 +47,13 @@ pub use dialect::{Dialect, Family};
 pub use error::TxnError;
 pub use guard::guarded;
 pub use idempotency::{IdempotencyError, IdempotencyKey, Once, Twin};
+#[cfg(feature = "lockdep")]
+pub use lockdep::Lockdep;
 #[cfg(feature = "postgres")]
 pub use locks::GateLock;
 #[cfg(feature = "mysql")]
 pub use locks::NamedLockError;
 pub use locks::{LockIds, LockKeys, LockPlan, Locked, Strength, TableRank, TryLocked, lock_key};
-#[cfg(feature = "lockdep")]
-pub use lockdep::Lockdep;
 pub use options::{Isolation, TxnOptions};
 pub use statement::Value;
 pub use stats::Stats;

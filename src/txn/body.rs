@@ -37,6 +37,7 @@ pub(super) enum Cause {
     /// The database failed.
     Database(Arc<sqlx::Error>),
     /// The gate lock was not granted in time.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL has gates"))]
     Gate(Arc<sqlx::Error>),
     /// A statement was refused before it was sent: an earlier one failed.
     Poisoned,

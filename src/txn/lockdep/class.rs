@@ -61,6 +61,9 @@ impl From<String> for Key {
 pub enum Class {
     /// The rows of a table.
     Rows(Arc<str>),
+    /// The entries of a table's secondary indexes (InnoDB): locked before the rows that are found by
+    /// them.
+    Index(Arc<str>),
     /// A table itself.
     Table(Arc<str>),
     /// PostgreSQL's advisory locks of one 64-bit key, or those of two with the same first.
@@ -73,6 +76,7 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rows(table) => write!(f, "rows of {table}"),
+            Self::Index(table) => write!(f, "index entries of {table}"),
             Self::Table(table) => write!(f, "table {table}"),
             Self::Advisory(None) => f.write_str("advisory locks"),
             Self::Advisory(Some(Key::Int(space))) => write!(f, "advisory locks ({space}, …)"),
