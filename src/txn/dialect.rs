@@ -254,7 +254,10 @@ macro_rules! executing {
             values: Vec<Value>,
             again: bool,
         ) -> Sent<'_, Vec<Self::Row>> {
-            let query = $crate::txn::dialect::bound!(sql, values).persistent(again);
+            // On MySQL one that is not kept is closed after use, a packet without an answer: the
+            // next statement then waits 40 ms for a delayed acknowledgement.
+            let kept = again || matches!(Self::FAMILY, $crate::txn::dialect::Family::MySql);
+            let query = $crate::txn::dialect::bound!(sql, values).persistent(kept);
             Box::pin(query.fetch_all(connection))
         }
 

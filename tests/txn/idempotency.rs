@@ -226,10 +226,11 @@ async fn a_twin_under_way_is_refused_at_once<R: Rig>() {
     let (_rig, pool) = ledger::<R>().await;
     let (release, twin) = twin_under_way::<R>(&pool, false).await;
     let started = std::time::Instant::now();
-    let error = charge::<R>(&pool, &quick(), &key().twin(Twin::Refuse)).await;
+    let patient = TxnOptions { lock_timeout: Duration::from_secs(25), ..once() };
+    let error = charge::<R>(&pool, &patient, &key().twin(Twin::Refuse)).await;
     let error = error.expect_err("it is under way");
     assert!(matches!(own(&error), Some(IdempotencyError::InFlight { .. })), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     release.notify_one();
     twin.await.expect("no panic").expect("it commits");
     let replayed = charge::<R>(&pool, &quick(), &key().twin(Twin::Refuse)).await;

@@ -25,6 +25,7 @@ mod lockdep_rig;
 mod lockdep_shapes;
 mod locks;
 mod lost_commit;
+mod mysql_prepared;
 mod mysql_units;
 mod named_locks;
 mod plan;

@@ -80,9 +80,11 @@ impl Binder<'_> {
                     return Vec::new();
                 }
                 let mut rows = self.rows(table, deed, filter, sorting, *single, *waits);
-                if let Some(returned) = returned.as_ref().filter(|keys| !keys.is_empty()) {
-                    rows.which =
-                        Which::Known(self.identity(table), returned.iter().cloned().collect());
+                let identity = self.identity(table);
+                let seen = matches!(&rows.which, Which::Known(by, _) if *by == identity);
+                // Rows may come back as texts; what was asked for has the type of the argument.
+                if let Some(keys) = returned.as_ref().filter(|keys| !seen && !keys.is_empty()) {
+                    rows.which = Which::Known(identity, keys.iter().cloned().collect());
                 }
                 rows.lock.guards = self.guards(table, filter, account);
                 let again = account.may_have_written(&rows.lock.class, &rows.which);
@@ -149,7 +151,8 @@ impl Binder<'_> {
         let inserts = matches!(deed, Deed::Insert(..));
         let columns = pairs.iter().filter(|(_, values)| resolve(values, self.arguments).len() == 1);
         let columns: BTreeSet<Arc<str>> = columns.map(|(name, _)| name.clone()).collect();
-        let one = single || (!inserts && self.catalogue.names_one(table, &columns));
+        let by_key = !inserts && self.catalogue.names_one(table, &columns);
+        let one = single || by_key;
         let order = match (sorting, order) {
             _ if one => Order::One,
             (Sorting::By(column, upwards), _) => Order::By(column.clone(), *upwards),
@@ -159,7 +162,8 @@ impl Binder<'_> {
             (mode, true) => (mode, waits),
             (mode, false) => (mode, false),
         };
-        let sorted = matches!(order, Order::By(..)) || !waits;
+        // One row by its key says nothing about any other.
+        let sorted = !by_key && (matches!(order, Order::By(..)) || !waits);
         let covering = match deed {
             Deed::Lock(_) if sorted => Covering::Later,
             Deed::Insert(..) if which == Which::Unseen => Covering::Parents,

@@ -90,6 +90,29 @@ fn a_deleted_parent_takes_its_children_and_theirs() {
 }
 
 #[test]
+fn what_a_plan_sends_shows_its_ids_and_its_order() {
+    let ids_of = |text: &str| {
+        let sql = "SELECT CAST(r.id AS text) FROM board AS r WHERE \
+                   r.id = ANY(CAST(CAST($1 AS text) AS bigint[])) \
+                   ORDER BY r.id COLLATE \"C\" FOR NO KEY UPDATE";
+        let taken = postgres(sql, &[Argument::One(text.into())]).remove(0);
+        assert_eq!(taken.order, Order::By("id".into(), true));
+        assert_eq!(taken.covering, Covering::Later);
+        taken.which
+    };
+    assert_eq!(ids_of("{1,2}"), ids(&[1, 2]));
+    let texts = [Key::from("a"), Key::from("b c")];
+    assert_eq!(ids_of("{\"a\",\"b c\"}"), Which::Known("id".into(), texts.into()));
+    assert_eq!(ids_of("{\"a\\\\\"}"), Which::Unseen);
+    let sql = "SELECT CAST(r.id AS CHAR) FROM board AS r FORCE INDEX (PRIMARY) WHERE \
+               r.id IN (?, ?) ORDER BY r.id FOR UPDATE NOWAIT";
+    let arguments = [Argument::One(Key::from(2_i64)), Argument::One(Key::from(5_i64))];
+    let taken = bind(sql, &arguments, &Account::default(), Flavour::MySql).remove(0);
+    assert_eq!(taken.which, ids(&[2, 5]));
+    assert!(!taken.waits);
+}
+
+#[test]
 fn a_row_written_twice_has_its_parent_checked_on_postgres() {
     let update = "UPDATE ticket SET position = 1 WHERE id = 1";
     for (flavour, expected) in [(Flavour::Postgres, 2), (Flavour::MySql, 1)] {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// ```
 /// use cupping::txn::lockdep::Key;
 ///
-/// assert!(Key::from(7_i64) < Key::from(9_i64));
-/// assert_eq!(Key::from("a"), Key::Text("a".into()));
+/// assert!(Key::from(9_i64) < Key::from(10_i64));
+/// assert!(Key::from("9") > Key::from("10"), "texts compare as texts");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -55,14 +55,14 @@ impl From<String> for Key {
 /// ```
 /// use cupping::txn::lockdep::Class;
 ///
-/// assert_eq!(Class::Rows("bean".into()).to_string(), "rows of bean");
+/// assert_eq!(Class::Rows("region".into()).to_string(), "rows of region");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// The rows of a table.
     Rows(Arc<str>),
-    /// The entries of a table's secondary indexes (InnoDB): locked before the rows that are found by
-    /// them.
+    /// The entries of a table's secondary indexes (InnoDB): locked before the rows that are found
+    /// by them.
     Index(Arc<str>),
     /// A table itself.
     Table(Arc<str>),
@@ -92,10 +92,9 @@ impl fmt::Display for Class {
 /// ```
 /// use cupping::txn::lockdep::Mode;
 ///
-/// assert!(Mode::Update.waits_for(Mode::KeyShare), "a delete waits for a foreign key's check");
-/// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare), "an ordinary update does not");
+/// assert!(Mode::Update.waits_for(Mode::KeyShare));
+/// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare));
 /// assert!(Mode::Update.covers(Mode::Share));
-/// assert_eq!(Mode::NoKeyUpdate.label(), "NO KEY UPDATE");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
@@ -151,7 +150,7 @@ impl Mode {
         Self::AccessExclusive,
     ];
 
-    /// Whether who asks in this mode waits for who holds in that one. Example: see [`Mode`].
+    /// Whether who asks in this mode waits for who holds in that one.
     #[must_use]
     pub fn waits_for(self, held: Self) -> bool {
         use Mode::{
@@ -192,13 +191,12 @@ impl Mode {
     }
 
     /// Whether two transactions can hold the same thing in these modes at the same time.
-    /// Example: see [`Mode`].
     #[must_use]
     pub fn goes_with(self, other: Self) -> bool {
         !self.waits_for(other) && !other.waits_for(self)
     }
 
-    /// Whether who holds this mode gets that one without ever waiting. Example: see [`Mode`].
+    /// Whether who holds this mode gets that one without ever waiting.
     #[must_use]
     pub fn covers(self, asked: Self) -> bool {
         // Nobody else sees a row that is new.
@@ -206,7 +204,7 @@ impl Mode {
             || Self::ALL.iter().all(|held| !asked.waits_for(*held) || !self.goes_with(*held))
     }
 
-    /// In PostgreSQL's own words. Example: see [`Mode`].
+    /// In PostgreSQL's own words.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

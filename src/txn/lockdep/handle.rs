@@ -76,7 +76,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lockdep {
-    /// One that has seen nothing. Example: see [`Lockdep`].
+    /// One that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -89,7 +89,6 @@ impl Lockdep {
     /// use cupping::txn::Lockdep;
     ///
     /// let lockdep = Lockdep::new().reporting();
-    /// assert!(lockdep.inversions().is_empty());
     /// lockdep.assert_clean();
     /// ```
     #[must_use]
@@ -97,7 +96,14 @@ impl Lockdep {
         Self { reports_only: true, ..self }
     }
 
-    /// Each database has a graph of its own, by its name. Example: see [`Lockdep::install`].
+    /// Each database has a graph of its own, by its name.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// let lockdep = Lockdep::new().per_database();
+    /// assert_eq!(lockdep.locks(), 0);
+    /// ```
     #[must_use]
     pub fn per_database(self) -> Self {
         Self { per_database: true, ..self }
@@ -136,7 +142,15 @@ impl Lockdep {
         locked(&self.shared.guarded).insert(table.into(), guard);
     }
 
-    /// The inversions found so far. Example: see [`Lockdep::reporting`].
+    /// The inversions found so far.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// for inversion in Lockdep::new().inversions() {
+    ///     println!("{:?}: {}", inversion.transactions, inversion.report);
+    /// }
+    /// ```
     #[must_use]
     pub fn inversions(&self) -> Vec<Inversion> {
         let records: Vec<Arc<Record>> = locked(&self.shared.records).values().cloned().collect();
@@ -168,7 +182,11 @@ impl Lockdep {
         locked(&self.shared.records).values().map(|record| record.locks()).sum()
     }
 
-    /// Panics with every inversion found so far. Example: see [`Lockdep`].
+    /// Panics with every inversion found so far.
+    ///
+    /// ```
+    /// cupping::txn::Lockdep::new().assert_clean();
+    /// ```
     ///
     /// # Panics
     /// When there is one.

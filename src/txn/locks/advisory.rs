@@ -11,7 +11,7 @@ use sqlx::Postgres;
 use std::time::Instant;
 
 /// A lock that ordinary transactions share and structural ones (a cascading delete) take alone,
-/// before any key. It lives in PostgreSQL's space of two 32-bit keys, which no [`lock_key`] meets.
+/// before any key. It lives in PostgreSQL's space of two 32-bit keys, which no `lock_key` meets.
 ///
 /// ```no_run
 /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
