@@ -161,8 +161,8 @@ impl<DB: Dialect> Tx<DB> {
     /// use sqlx::SqliteConnection;
     ///
     /// /// Code that was there before.
-    /// async fn add(connection: &mut SqliteConnection, name: &str) -> Result<u64, sqlx::Error> {
-    ///     let insert = sqlx::query("INSERT INTO bean VALUES (?)").bind(name.to_owned());
+    /// async fn add(connection: &mut SqliteConnection, bean: &str) -> Result<u64, sqlx::Error> {
+    ///     let insert = sqlx::query("INSERT INTO bean VALUES (?)").bind(bean.to_owned());
     ///     Ok(insert.execute(connection).await?.rows_affected())
     /// }
     ///

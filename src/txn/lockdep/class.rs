@@ -95,6 +95,7 @@ impl fmt::Display for Class {
 /// assert!(Mode::Update.waits_for(Mode::KeyShare));
 /// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare));
 /// assert!(Mode::Update.covers(Mode::Share));
+/// assert_eq!(Mode::NoKeyUpdate.label(), "NO KEY UPDATE");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
