@@ -2,25 +2,7 @@
 //!
 //! Decides: when a transaction is tried again, and when it must not be. Usable with nothing else
 //! of this crate, on the caller's own sqlx pool. Never does: know a table of ours.
-//!
-//! ```no_run
-//! # async fn example(pool: sqlx::PgPool) -> Result<(), cupping::txn::TxnError> {
-//! use cupping::txn::{Transactor, TxnOptions, work};
-//!
-//! let transactor = Transactor::new(pool);
-//! let names = std::sync::Arc::new(vec!["a".to_owned(), "b".to_owned()]);
-//! let rows = transactor
-//!     .run("rename", &TxnOptions::default(), work!([names] => |tx| {
-//!         let query = sqlx::query("UPDATE thing SET name = name || '!' WHERE name = ANY($1)");
-//!         let done = tx.execute(query.bind(names.as_slice())).await?;
-//!         Ok(done.rows_affected())
-//!     }))
-//!     .await?;
-//! # drop(rows); Ok(()) }
-//! ```
-//!
-//! The body runs again from its start when the database rolled it back for reasons of
-//! concurrency, so it must have no effect outside of the database.
+#![doc = include_str!("txn/guide.md")]
 
 pub mod batch;
 pub mod body;

@@ -54,10 +54,30 @@ impl Measured {
 
 /// Starts `workers` tasks together; each does `each` operations one after the other. An operation
 /// is given the numbers of its worker and of itself, and says what surfaced as an error.
+#[allow(dead_code, reason = "examples use this or `contend_while`")]
 pub async fn contend<F, Fut>(form: &str, workers: usize, each: usize, operation: F) -> Measured
 where
-    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    F: Fn(usize, usize) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), String>> + Send,
+{
+    let counted = move |worker, number| {
+        let operation = operation.clone();
+        async move {
+            if number == each {
+                return Ok(false);
+            }
+            operation(worker, number).await.map(|()| true)
+        }
+    };
+    contend_while(form, workers, counted).await
+}
+
+/// As [`contend`], until a worker's operation says that nothing is left (`false`), which is not
+/// counted.
+pub async fn contend_while<F, Fut>(form: &str, workers: usize, operation: F) -> Measured
+where
+    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<bool, String>> + Send,
 {
     let start = Arc::new(Barrier::new(workers));
     let tasks: Vec<_> = (0..workers)
@@ -65,17 +85,19 @@ where
             let (start, operation) = (Arc::clone(&start), operation.clone());
             tokio::spawn(async move {
                 start.wait().await;
-                let mut done = Vec::with_capacity(each);
-                for number in 0..each {
+                let mut done = Vec::new();
+                loop {
                     let started = Instant::now();
-                    let result = operation(worker, number).await;
+                    let result = operation(worker, done.len()).await;
+                    if result == Ok(false) {
+                        return done;
+                    }
                     done.push((started, Instant::now(), result));
                 }
-                done
             })
         })
         .collect();
-    let mut done = Vec::with_capacity(workers * each);
+    let mut done = Vec::new();
     for task in tasks {
         done.extend(task.await.expect("an operation reports its failure, it does not panic"));
     }

@@ -6,6 +6,22 @@
 use std::time::Duration;
 
 /// The retry ladder of messages: a fixed set of steps, so that each can be a queue of its own.
+///
+/// ```
+/// use cupping::resilience::backoff::Ladder;
+/// use std::time::Duration;
+///
+/// let ladder = Ladder {
+///     max_retries: 3,
+///     delay: Duration::from_secs(1),
+///     multiplier: 2.0,
+///     max_delay: Duration::from_secs(3),
+///     jitter: 0.1,
+/// };
+/// assert_eq!(ladder.steps(), [1, 2, 3].map(Duration::from_secs));
+/// assert_eq!(ladder.step(4), None, "no fourth retry");
+/// assert_eq!(ladder.jittered(Duration::from_secs(1), 0.0).as_millis(), 900);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ladder {
     /// Retries after the first attempt; 0 for none.
@@ -22,7 +38,7 @@ pub struct Ladder {
 
 impl Ladder {
     /// The delay before retry number `retry` (the first is 1), without jitter, in whole
-    /// milliseconds; `None` for 0 and beyond `max_retries`.
+    /// milliseconds; `None` for 0 and beyond `max_retries`. Example: see [`Ladder`].
     #[must_use]
     pub fn step(&self, retry: u32) -> Option<Duration> {
         if retry == 0 || retry > self.max_retries {
@@ -35,12 +51,14 @@ impl Ladder {
     }
 
     /// Every step, first to last; steps may repeat once they reach the longest.
+    /// Example: see [`Ladder`].
     #[must_use]
     pub fn steps(&self) -> Vec<Duration> {
         (1..=self.max_retries).map_while(|retry| self.step(retry)).collect()
     }
 
     /// A step varied by the jitter: `step × (1 − j + 2·j·u)`, uniform in `step × [1 − j, 1 + j)`.
+    /// Example: see [`Ladder`].
     #[must_use]
     pub fn jittered(&self, step: Duration, u: f64) -> Duration {
         let jitter = if self.jitter.is_finite() { self.jitter.clamp(0.0, 1.0) } else { 0.0 };
@@ -50,6 +68,16 @@ impl Ladder {
 
 /// Full jitter: any delay up to an exponentially growing bound. Spreads rivals best, which is
 /// what transactions that collided need.
+///
+/// ```
+/// use cupping::resilience::backoff::FullJitter;
+/// use std::time::Duration;
+///
+/// let (base, cap) = (Duration::from_millis(100), Duration::from_secs(5));
+/// let jitter = FullJitter { base, multiplier: 2.0, cap };
+/// assert_eq!(jitter.upper(3).as_millis(), 400);
+/// assert_eq!(jitter.delay(3, 0.25).as_millis(), 100);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct FullJitter {
     /// Bound of the first delay.
@@ -62,12 +90,13 @@ pub struct FullJitter {
 
 impl FullJitter {
     /// The bound of the delay after failed attempt number `attempt` (the first is 1).
+    /// Example: see [`FullJitter`].
     #[must_use]
     pub fn upper(&self, attempt: u32) -> Duration {
         exponential(self.base, self.multiplier, self.cap, attempt)
     }
 
-    /// The delay after failed attempt number `attempt`: `upper × u`.
+    /// The delay after failed attempt number `attempt`: `upper × u`. Example: see [`FullJitter`].
     #[must_use]
     pub fn delay(&self, attempt: u32, u: f64) -> Duration {
         scaled(self.upper(attempt), share(u))
@@ -75,6 +104,16 @@ impl FullJitter {
 }
 
 /// Equal jitter: at least half of the bound, for a peer that needs a pause (reconnection).
+///
+/// ```
+/// use cupping::resilience::backoff::EqualJitter;
+/// use std::time::Duration;
+///
+/// let (base, cap) = (Duration::from_millis(100), Duration::from_secs(5));
+/// let jitter = EqualJitter { base, multiplier: 2.0, cap };
+/// assert_eq!(jitter.upper(2).as_millis(), 200);
+/// assert_eq!(jitter.delay(2, 0.0).as_millis(), 100, "half of the bound at least");
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct EqualJitter {
     /// Bound of the first delay.
@@ -87,12 +126,14 @@ pub struct EqualJitter {
 
 impl EqualJitter {
     /// The bound of the delay after failed attempt number `attempt` (the first is 1).
+    /// Example: see [`EqualJitter`].
     #[must_use]
     pub fn upper(&self, attempt: u32) -> Duration {
         exponential(self.base, self.multiplier, self.cap, attempt)
     }
 
     /// The delay after failed attempt number `attempt`: `upper × (½ + u/2)`.
+    /// Example: see [`EqualJitter`].
     #[must_use]
     pub fn delay(&self, attempt: u32, u: f64) -> Duration {
         scaled(self.upper(attempt), 0.5 + share(u) / 2.0)

@@ -51,6 +51,12 @@ impl Default for BreakerSettings {
 }
 
 /// Where a breaker stands.
+///
+/// ```
+/// use cupping::resilience::breaker::BreakerState;
+///
+/// assert_eq!(BreakerState::HalfOpen.label(), "half_open");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BreakerState {
     /// Everybody may call.
@@ -62,7 +68,7 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
-    /// The metric label.
+    /// The metric label. Example: see [`BreakerState`].
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -74,6 +80,16 @@ impl BreakerState {
 }
 
 /// What a call said about the health of what was called.
+///
+/// ```
+/// use cupping::resilience::breaker::{BreakerMachine, BreakerSettings, BreakerState, Settlement};
+/// use std::time::Duration;
+///
+/// let mut machine = BreakerMachine::new(BreakerSettings::default());
+/// let call = machine.admit(Duration::ZERO).expect("closed");
+/// machine.settle(call, Settlement::Neutral, Duration::ZERO);
+/// assert_eq!(machine.state(), BreakerState::Closed, "one that learns nothing changes nothing");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// It answered.
@@ -113,6 +129,17 @@ impl Settlement {
 
 /// The right to make one call; it says in which phase it was given, so that a late answer to an
 /// earlier phase changes nothing.
+///
+/// ```
+/// use cupping::resilience::breaker::{BreakerMachine, BreakerSettings, Settlement};
+/// use std::time::Duration;
+///
+/// let mut machine = BreakerMachine::new(BreakerSettings { failures: 1, ..Default::default() });
+/// let now = Duration::ZERO;
+/// let (first, late) = (machine.admit(now).expect("closed"), machine.admit(now).expect("closed"));
+/// machine.settle(first, Settlement::Failure, now);
+/// assert_eq!(machine.settle(late, Settlement::Success, now), None, "of an earlier phase");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     phase: u64,
@@ -157,7 +184,7 @@ pub struct BreakerMachine {
 }
 
 impl BreakerMachine {
-    /// A closed one. Counts of zero are taken as one.
+    /// A closed one. Counts of zero are taken as one. Example: see [`BreakerMachine`].
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
         let settings = BreakerSettings {
@@ -170,6 +197,13 @@ impl BreakerMachine {
     }
 
     /// Where it stands. An open one whose time is over stays open until somebody asks to call.
+    ///
+    /// ```
+    /// use cupping::resilience::breaker::{BreakerMachine, BreakerSettings, BreakerState};
+    ///
+    /// let machine = BreakerMachine::new(BreakerSettings::default());
+    /// assert_eq!(machine.state(), BreakerState::Closed);
+    /// ```
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.phase {
@@ -179,7 +213,7 @@ impl BreakerMachine {
         }
     }
 
-    /// Asks to call.
+    /// Asks to call. Example: see [`BreakerMachine`].
     ///
     /// # Errors
     /// How long until it is worth asking again: the rest of the open time, or of the time that
@@ -210,6 +244,7 @@ impl BreakerMachine {
     }
 
     /// Says how an admitted call went; tells the new state if it changed.
+    /// Example: see [`BreakerMachine`].
     pub fn settle(
         &mut self,
         admission: Admission,

@@ -68,6 +68,7 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// A full bucket. Rates that are negative or not finite count as zero.
+    /// Example: see [`TokenBucket`].
     #[must_use]
     pub fn new(settings: &BudgetSettings) -> Self {
         let capacity = u128::from(settings.capacity) * TOKEN;
@@ -80,12 +81,13 @@ impl TokenBucket {
         }
     }
 
-    /// A first attempt is made.
+    /// A first attempt is made. Example: see [`TokenBucket`].
     pub fn deposit(&mut self) {
         self.tokens = self.tokens.saturating_add(self.deposit).min(self.capacity);
     }
 
     /// Takes the token of one retry, if there is one. A `now` before an earlier one counts as that.
+    /// Example: see [`TokenBucket`].
     #[must_use = "without a token the retry must not be made"]
     pub fn try_withdraw(&mut self, now: Duration) -> bool {
         self.refill(now);
@@ -97,6 +99,14 @@ impl TokenBucket {
     }
 
     /// Whole retries that could be made now.
+    ///
+    /// ```
+    /// use cupping::resilience::budget::{BudgetSettings, TokenBucket};
+    /// use std::time::Duration;
+    ///
+    /// let mut bucket = TokenBucket::new(&BudgetSettings { capacity: 3, ..Default::default() });
+    /// assert_eq!(bucket.available(Duration::ZERO), 3);
+    /// ```
     #[must_use]
     pub fn available(&mut self, now: Duration) -> u32 {
         self.refill(now);

@@ -4,6 +4,13 @@
 //! error; each layer does that for its own.
 
 /// Why a transient failure happened: a bounded set, used as a metric label.
+///
+/// ```
+/// use cupping::resilience::retryability::Reason;
+///
+/// assert!(Reason::ALL.contains(&Reason::LockTimeout));
+/// assert_eq!(Reason::LockTimeout.label(), "lock_timeout");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
@@ -41,7 +48,7 @@ impl Reason {
         Self::Other,
     ];
 
-    /// The metric label.
+    /// The metric label. Example: see [`Reason`].
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -59,6 +66,13 @@ impl Reason {
 }
 
 /// Whether the same work may be tried again after a failure.
+///
+/// ```
+/// use cupping::resilience::retryability::{Reason, Retryability};
+///
+/// assert!(Retryability::Transient(Reason::Connection).is_outage());
+/// assert!(!Retryability::Transient(Reason::Deadlock).is_outage(), "the server works");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retryability {
     /// Nothing happened, and the same work may succeed later.
@@ -71,6 +85,7 @@ pub enum Retryability {
 
 impl Retryability {
     /// Whether a service is out of reach, so that work should pause instead of burning attempts.
+    /// Example: see [`Retryability`].
     #[must_use]
     pub fn is_outage(self) -> bool {
         matches!(self, Self::Transient(Reason::Connection | Reason::Overload))

@@ -19,12 +19,25 @@ pub type BodyFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T, BodyError>> +
 /// Why a body did not finish. Every error converts with `?`; an [`sqlx::Error`] is recognised.
 ///
 /// Like other catch-all errors it does not implement [`Error`] itself.
+///
+/// ```
+/// use cupping::txn::BodyError;
+///
+/// fn parse(text: &str) -> Result<i32, BodyError> {
+///     Ok(text.trim().parse()?) // any error converts
+/// }
+///
+/// let error = parse("many").expect_err("no number");
+/// assert!(error.database().is_none() && error.code().is_none());
+/// assert_eq!(error.to_string(), "invalid digit found in string");
+/// ```
 pub struct BodyError(pub(super) Cause);
 
 pub(super) enum Cause {
     /// The database failed.
     Database(Arc<sqlx::Error>),
     /// The gate lock was not granted in time.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only PostgreSQL has gates"))]
     Gate(Arc<sqlx::Error>),
     /// A statement was refused before it was sent: an earlier one failed.
     Poisoned,
@@ -43,6 +56,13 @@ pub(super) enum Cause {
 
 impl BodyError {
     /// A failure of the body's own: the transaction is rolled back and not tried again.
+    ///
+    /// ```
+    /// use cupping::txn::BodyError;
+    ///
+    /// let error = BodyError::own("the order is closed");
+    /// assert_eq!(error.to_string(), "the order is closed");
+    /// ```
     pub fn own(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Cause::Own(error.into()))
     }
@@ -60,7 +80,7 @@ impl BodyError {
         Self(Cause::Again(Reason::Serialization, Arc::from(error.into())))
     }
 
-    /// What the database said, where it was the database that failed.
+    /// What the database said, where it was the database that failed. Example: see [`BodyError`].
     #[must_use]
     pub fn database(&self) -> Option<&sqlx::Error> {
         match &self.0 {
@@ -87,6 +107,26 @@ impl BodyError {
     }
 
     /// The SQLSTATE or code the database gave, where it did.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnOptions, work};
+    /// use sqlx::Sqlite;
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// let body = work!(|tx: Sqlite| {
+    ///     let wrong = tx.execute("SELECT * FROM nowhere").await.expect_err("no such table");
+    ///     assert_eq!(wrong.code().as_deref(), Some("1"));
+    ///     Err::<(), _>(wrong)
+    /// });
+    /// Transactor::new(pool).run("ask", &TxnOptions::default(), body).await.expect_err("it failed");
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
     #[must_use]
     pub fn code(&self) -> Option<String> {
         self.database().and_then(code_of)
@@ -143,6 +183,36 @@ where
 /// `work!(|tx| { … })`. A body that is not written straight into the call of `run` names its
 /// database: `work!([a] => |tx: Postgres| { … })`. The body of a batch takes its items too:
 /// `work!([a] => |tx, items| { … })`, or `|tx: Postgres, items: Item|`.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::{Transactor, TxnOptions, work};
+/// use std::sync::Arc;
+///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// let words = Arc::new(vec!["sweet".to_owned(), "clean".to_owned()]);
+/// let written = Transactor::new(pool)
+///     .run("words", &TxnOptions::default(), work!([words] => |tx| {
+///         tx.execute("CREATE TABLE word (text TEXT)").await?;
+///         for word in words.iter() {
+///             tx.execute(sqlx::query("INSERT INTO word VALUES (?)").bind(word.clone())).await?;
+///         }
+///         Ok(words.len())
+///     }))
+///     .await?;
+/// assert_eq!(written, 2);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
+///
+/// # Hazards
+/// The body may run several times: what it does to anything but the transaction, it does each
+/// time. Effects belong into [`after_commit`](crate::txn::Tx::after_commit). The compiler cannot
+/// hold this: a captured `Arc<Mutex<…>>` keeps what a failed attempt has put into it.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! txn_work {

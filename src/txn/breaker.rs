@@ -45,6 +45,14 @@ struct Shared {
 }
 
 /// The breaker is open: the call was not made.
+///
+/// ```
+/// use cupping::txn::BreakerOpen;
+/// use std::time::Duration;
+///
+/// let open = BreakerOpen { name: "database", retry_after: Duration::from_secs(60) };
+/// assert!(open.to_string().contains("tried again in 60s"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name} is out of reach and its circuit breaker is open, so it was not called; \
@@ -73,6 +81,22 @@ impl BreakerOpen {
 }
 
 /// Why [`Breaker::call`] has no result.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use cupping::resilience::breaker::BreakerSettings;
+/// use cupping::resilience::retryability::{Reason, Retryability};
+/// use cupping::txn::Breaker;
+/// use cupping::txn::breaker::CallError;
+/// use std::io;
+///
+/// let breaker = Breaker::new("files", BreakerSettings { failures: 1, ..Default::default() });
+/// let lost = |_: &io::Error| Retryability::Transient(Reason::Connection);
+/// let reset = || async { Err::<(), _>(io::Error::from(io::ErrorKind::ConnectionReset)) };
+/// assert!(matches!(breaker.call(reset(), lost).await, Err(CallError::Failed(_))));
+/// assert!(matches!(breaker.call(reset(), lost).await, Err(CallError::Open(_))));
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError<E: std::error::Error + 'static> {
@@ -85,7 +109,7 @@ pub enum CallError<E: std::error::Error + 'static> {
 }
 
 impl Breaker {
-    /// A closed breaker. `name` is used in logs and as a metric label.
+    /// A closed breaker. `name` is used in logs and as a metric label. Example: see [`Breaker`].
     #[must_use]
     pub fn new(name: &'static str, settings: BreakerSettings) -> Self {
         events::state(name, BreakerState::Closed);
@@ -93,19 +117,27 @@ impl Breaker {
         Self { shared: Arc::new(Shared { name, origin: Instant::now(), machine }) }
     }
 
-    /// Its name.
+    /// Its name. Example: see [`Breaker::state`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.shared.name
     }
 
     /// Where it stands now. One whose open time is over says `Open` until somebody asks to call.
+    ///
+    /// ```
+    /// use cupping::resilience::breaker::BreakerState;
+    /// use cupping::txn::Breaker;
+    ///
+    /// let breaker = Breaker::new("mail", Default::default());
+    /// assert_eq!((breaker.name(), breaker.state()), ("mail", BreakerState::Closed));
+    /// ```
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.machine().state()
     }
 
-    /// Asks to make one call; settle the permit by how it went.
+    /// Asks to make one call; settle the permit by how it went. Example: see [`Breaker`].
     ///
     /// # Errors
     /// [`BreakerOpen`] while it is open, or half-open with every probe under way.
@@ -202,22 +234,34 @@ pub struct Permit {
 
 impl Permit {
     /// The server answered, be it with an error that it works well enough to find.
+    /// Example: see [`Permit`].
     pub fn success(self) {
         self.conclude(Settlement::Success);
     }
 
     /// The server is out of reach, or has no room.
+    ///
+    /// ```
+    /// use cupping::resilience::breaker::{BreakerSettings, BreakerState};
+    /// use cupping::txn::Breaker;
+    ///
+    /// let breaker = Breaker::new("mail", BreakerSettings { failures: 1, ..Default::default() });
+    /// breaker.admit().expect("closed").neutral(); // the call was not made after all
+    /// breaker.admit().expect("closed").failure();
+    /// assert_eq!(breaker.state(), BreakerState::Open);
+    /// ```
     pub fn failure(self) {
         self.conclude(Settlement::Failure);
     }
 
-    /// Nothing was learnt about the server.
+    /// Nothing was learnt about the server. Example: see [`Permit::failure`].
     pub fn neutral(self) {
         self.conclude(Settlement::Neutral);
     }
 
     /// Settles by the call's error: only a lost connection and overload are failures of the
     /// server; a deadlock, a serialization failure or a lock timeout is an answer.
+    /// Example: see [`Breaker`].
     pub fn settle(self, error: Retryability) {
         self.conclude(Settlement::of(error));
     }

@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl RetryBudget {
-    /// A full budget.
+    /// A full budget. Example: see [`RetryBudget`].
     #[must_use]
     pub fn new(settings: &BudgetSettings) -> Self {
         let bucket = Mutex::new(TokenBucket::new(settings));
@@ -45,11 +45,12 @@ impl RetryBudget {
     }
 
     /// A first attempt is made; call it once a unit of work, whatever becomes of it.
+    /// Example: see [`RetryBudget`].
     pub fn on_first_attempt(&self) {
         self.bucket().deposit();
     }
 
-    /// Asks for one retry; `false` means: give up now.
+    /// Asks for one retry; `false` means: give up now. Example: see [`RetryBudget`].
     #[must_use = "without the budget's consent the retry must not be made"]
     pub fn try_retry(&self) -> bool {
         let now = self.now();
@@ -57,6 +58,16 @@ impl RetryBudget {
     }
 
     /// Retries that could be made now.
+    ///
+    /// ```
+    /// use cupping::resilience::budget::BudgetSettings;
+    /// use cupping::txn::RetryBudget;
+    ///
+    /// let settings = BudgetSettings { capacity: 5, refill_per_second: 0.0, ..Default::default() };
+    /// let budget = RetryBudget::new(&settings);
+    /// assert!(budget.try_retry());
+    /// assert_eq!(budget.available(), 4);
+    /// ```
     #[must_use]
     pub fn available(&self) -> u32 {
         let now = self.now();

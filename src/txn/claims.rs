@@ -38,25 +38,26 @@ const LIMIT: u32 = 100;
 
 impl Claim {
     /// Rows of a table, a hundred at most. Its rank counts as if they had been locked by a plan.
+    /// Example: see [`Claim`].
     #[must_use]
     pub const fn of(table: TableRank) -> Self {
         Self { table, filter: "", limit: LIMIT, partition: None }
     }
 
     /// Only rows of which this holds; the table is called `r` in it. Written into the statement as
-    /// it is: a constant, never input.
+    /// it is: a constant, never input. Example: see [`Claim`].
     #[must_use]
     pub const fn filter(self, filter: &'static str) -> Self {
         Self { filter, ..self }
     }
 
-    /// At most so many.
+    /// At most so many. Example: see [`Claim`].
     #[must_use]
     pub const fn limit(self, limit: u32) -> Self {
         Self { limit, ..self }
     }
 
-    /// Only this part of the ids; the key must be an integer.
+    /// Only this part of the ids; the key must be an integer. Example: see [`Claim`].
     #[must_use]
     pub const fn partition(self, partition: Partition) -> Self {
         Self { partition: Some(partition), ..self }
@@ -117,7 +118,7 @@ impl<DB: Dialect> Tx<DB> {
         Ok(ids.ints().to_vec())
     }
 
-    /// As [`Tx::claim`], where keys are texts.
+    /// As [`Tx::claim`], where keys are texts. Example: see [`Tx::claim`].
     ///
     /// # Errors
     /// As [`Tx::claim`].

@@ -31,6 +31,12 @@ mod sealed {
 pub type Sent<'e, T> = BoxFuture<'e, Result<T, sqlx::Error>>;
 
 /// A transaction that has begun: what the server calls it, and what to set back when it has ended.
+///
+/// ```
+/// use cupping::txn::dialect::Begun;
+///
+/// assert!(Begun::default().session.is_none(), "SQLite numbers no sessions");
+/// ```
 #[derive(Debug, Default)]
 pub struct Begun {
     /// The session's number on the server (backend process, connection id), for cancelling a
@@ -43,6 +49,20 @@ pub struct Begun {
 }
 
 /// Whose SQL a database speaks, where a statement's text differs.
+///
+/// ```
+/// use cupping::txn::{Dialect, Family};
+///
+/// fn now<DB: Dialect>() -> &'static str {
+///     match DB::FAMILY {
+///         Family::Postgres => "now()",
+///         Family::MySql => "NOW(6)",
+///         Family::Sqlite => "datetime('now')",
+///     }
+/// }
+/// # #[cfg(feature = "sqlite")]
+/// assert_eq!(now::<sqlx::Sqlite>(), "datetime('now')");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// PostgreSQL.
@@ -234,7 +254,10 @@ macro_rules! executing {
             values: Vec<Value>,
             again: bool,
         ) -> Sent<'_, Vec<Self::Row>> {
-            let query = $crate::txn::dialect::bound!(sql, values).persistent(again);
+            // On MySQL one that is not kept is closed after use, a packet without an answer: the
+            // next statement then waits 40 ms for a delayed acknowledgement.
+            let kept = again || matches!(Self::FAMILY, $crate::txn::dialect::Family::MySql);
+            let query = $crate::txn::dialect::bound!(sql, values).persistent(kept);
             Box::pin(query.fetch_all(connection))
         }
 

@@ -9,6 +9,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a unit of work did not commit.
+///
+/// ```
+/// use cupping::resilience::retryability::Retryability;
+/// use cupping::txn::TxnError;
+/// use std::time::Duration;
+///
+/// /// What a web handler answers.
+/// fn status(error: &TxnError) -> u16 {
+///     match error {
+///         TxnError::Body { .. } => 422,
+///         TxnError::OutcomeUnknown { .. } => 500, // look before you try again
+///         _ if matches!(error.retryability(), Retryability::Transient(_)) => 503,
+///         _ => 500,
+///     }
+/// }
+///
+/// let error = TxnError::Timeout { name: "swap", after: Duration::from_secs(30) };
+/// assert_eq!(status(&error), 503);
+/// assert!(!error.is_pause() && error.code().is_none());
+/// ```
+///
+/// # Hazards
+/// [`TxnError::OutcomeUnknown`] alone does not say that nothing was written. Running that unit
+/// again may do its work twice; see `docs/guides/why-not-retry-commit.md`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxnError {
@@ -150,7 +174,7 @@ pub enum TxnError {
 }
 
 impl TxnError {
-    /// Whether the same unit of work may be tried again.
+    /// Whether the same unit of work may be tried again. Example: see [`TxnError`].
     #[must_use]
     pub fn retryability(&self) -> Retryability {
         match self {
@@ -172,12 +196,13 @@ impl TxnError {
     }
 
     /// Whether work should pause and burn no attempt: the gate is held by structural work.
+    /// Example: see [`TxnError`].
     #[must_use]
     pub fn is_pause(&self) -> bool {
         matches!(self, Self::GateBusy { .. })
     }
 
-    /// The SQLSTATE or code the database gave, where it did.
+    /// The SQLSTATE or code the database gave, where it did. Example: see [`TxnError`].
     #[must_use]
     pub fn code(&self) -> Option<String> {
         match self {

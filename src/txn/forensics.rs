@@ -48,6 +48,17 @@ pub use reader::{Reader, Reading, read};
 use postgres::prefix::Meta;
 
 /// One deadlock: who waited for what, held by whom, and who was rolled back.
+///
+/// ```
+/// use cupping::txn::forensics::{DeadlockReport, Engine};
+///
+/// let detail = "Process 7 waits for ShareLock on transaction 768; blocked by process 12.\n\
+///               Process 12 waits for ShareLock on transaction 767; blocked by process 7.";
+/// let report = DeadlockReport::from_postgres(Some(detail), None);
+/// assert_eq!(report.engine, Engine::PostgreSql);
+/// assert_eq!(report.victim().map(|node| node.id.as_str()), Some("7"));
+/// assert_eq!(report.fingerprint.len(), 16);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadlockReport {
@@ -128,12 +139,19 @@ impl DeadlockReport {
     }
 
     /// What error 1213 alone tells: that there was a deadlock.
+    ///
+    /// ```
+    /// use cupping::txn::forensics::DeadlockReport;
+    ///
+    /// let report = DeadlockReport::of_innodb_error();
+    /// assert!(report.edges.is_empty() && report.relation == "unknown");
+    /// ```
     #[must_use]
     pub fn of_innodb_error() -> Self {
         Self::of(Engine::InnoDb, Vec::new(), Vec::new(), None)
     }
 
-    /// The node that was rolled back, where the report tells.
+    /// The node that was rolled back, where the report tells. Example: see [`DeadlockReport`].
     #[must_use]
     pub fn victim(&self) -> Option<&Node> {
         self.nodes.iter().find(|node| node.victim)

@@ -12,6 +12,24 @@ use super::events;
 use sqlx::pool::PoolOptions;
 
 /// Adds the check to a pool's options (one round trip a release, off the caller's path).
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::guarded;
+/// use sqlx::sqlite::SqlitePoolOptions;
+///
+/// let pool = guarded(SqlitePoolOptions::new().max_connections(4));
+/// let pool = pool.connect("sqlite::memory:").await?;
+/// # drop(pool);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
+///
+/// # Hazards
+/// It takes the place of an `after_release` hook set before.
 #[must_use]
 pub fn guarded<DB: Dialect>(options: PoolOptions<DB>) -> PoolOptions<DB> {
     options.after_release(|connection, _| {

@@ -40,7 +40,7 @@ pub enum Once<T> {
 }
 
 impl<T> Once<T> {
-    /// The result.
+    /// The result. Example: see [`Once`].
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -48,7 +48,7 @@ impl<T> Once<T> {
         }
     }
 
-    /// Whether it had been done before.
+    /// Whether it had been done before. Example: see [`Once`].
     #[must_use]
     pub fn is_replayed(&self) -> bool {
         matches!(self, Self::Replayed(_))
@@ -153,16 +153,19 @@ impl<DB: Dialect> Tx<DB> {
         key.check().map_err(BodyError::own)?;
         let record = Record::new(key);
         for _ in 0..LOOKS {
-            let ours = match self.register(&record).await? {
-                Some(registered) => registered,
-                None => return Err(BodyError::own(key.in_flight())),
-            };
-            if ours {
+            let registered = self.register(&record).await?;
+            if registered == Some(true) {
                 return self.do_once(&record, body).await.map(Once::Fresh);
             }
             match self.look(&record).await? {
+                // Whoever is at it may only be reading what was done before; or it is being taken
+                // over, and what is seen is the old record.
+                Seen::Theirs(result, true) if registered.is_none() => {
+                    return key.read(&result).map(Once::Replayed);
+                }
+                _ if registered.is_none() => return Err(BodyError::own(key.in_flight())),
                 Seen::Ours => return self.do_once(&record, body).await.map(Once::Fresh),
-                Seen::Theirs(result) => return key.read(&result).map(Once::Replayed),
+                Seen::Theirs(result, _) => return key.read(&result).map(Once::Replayed),
                 Seen::OtherFingerprint => return Err(BodyError::own(key.reused())),
                 // Only this very transaction can see a record without a result.
                 Seen::Unfinished => return Err(BodyError::own(key.in_flight())),

@@ -8,6 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The isolation level of a transaction.
+///
+/// ```
+/// use cupping::txn::{Isolation, TxnOptions};
+///
+/// let strict = TxnOptions { isolation: Isolation::Serializable, ..TxnOptions::default() };
+/// assert_eq!(TxnOptions::default().isolation, Isolation::ReadCommitted);
+/// # drop(strict);
+/// ```
+///
+/// # Hazards
+/// At [`Isolation::RepeatableRead`] PostgreSQL refuses a write to a row that changed since the
+/// snapshot, and the unit runs again; MySQL and MariaDB overwrite it (MariaDB refuses it where
+/// `innodb_snapshot_isolation` is on). Neither stops write skew: two units that each read what the
+/// other writes. That takes [`Isolation::Serializable`], or a lock on what was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
     /// Each statement sees what was committed before it.
@@ -86,6 +100,13 @@ impl Default for TxnOptions {
 
 impl TxnOptions {
     /// Options for reading from one snapshot.
+    ///
+    /// ```
+    /// use cupping::txn::{Isolation, TxnOptions};
+    ///
+    /// let options = TxnOptions::snapshot_read();
+    /// assert!(options.read_only && options.isolation == Isolation::RepeatableRead);
+    /// ```
     #[must_use]
     pub fn snapshot_read() -> Self {
         Self { isolation: Isolation::RepeatableRead, read_only: true, ..Self::default() }

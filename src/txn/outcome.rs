@@ -8,6 +8,14 @@ use std::sync::Arc;
 ///
 /// A number alone would not do: after a restore or a fail-over another server may know the same
 /// number for something else.
+///
+/// ```
+/// use cupping::txn::outcome::Transaction;
+///
+/// let before = Transaction { number: 768, server: "7341/00000001".into() };
+/// let after_fail_over = Transaction { server: "7341/00000002".into(), ..before.clone() };
+/// assert_ne!(before, after_fail_over, "the same number may be another transaction there");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
     /// The transaction's number (`pg_current_xact_id()`).
@@ -17,6 +25,13 @@ pub struct Transaction {
 }
 
 /// What a server tells about a transaction.
+///
+/// ```
+/// use cupping::txn::outcome::Resolution;
+///
+/// assert_eq!(Resolution::from_status(Some("committed")), Resolution::Committed);
+/// assert_eq!(Resolution::from_status(None), Resolution::Unknown);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
     /// It is committed.
@@ -30,7 +45,7 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// From the answer of `pg_xact_status`.
+    /// From the answer of `pg_xact_status`. Example: see [`Resolution`].
     #[must_use]
     pub fn from_status(status: Option<&str>) -> Self {
         match status {

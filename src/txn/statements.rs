@@ -16,6 +16,25 @@ use std::future::Future;
 impl<DB: Dialect> Tx<DB> {
     /// Sends a query for its effect.
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// tx.execute("CREATE TABLE bean (id INTEGER, name TEXT)").await?;
+    /// let insert = sqlx::query("INSERT INTO bean VALUES (?, ?)").bind(1_i64).bind("Guji");
+    /// assert_eq!(tx.execute(insert).await?.rows_affected(), 1);
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// When the database fails; from then on every statement and the commit are refused.
     #[track_caller]
@@ -31,6 +50,26 @@ impl<DB: Dialect> Tx<DB> {
     }
 
     /// Sends a query for its rows.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// use sqlx::Row;
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// let rows = tx.fetch_all("SELECT 1 AS n UNION ALL SELECT 2").await?;
+    /// assert_eq!(rows[1].try_get::<i64, _>("n")?, 2);
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Errors
     /// As [`Tx::execute`].
@@ -48,6 +87,23 @@ impl<DB: Dialect> Tx<DB> {
 
     /// Sends a query for at most one row.
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// assert!(tx.fetch_optional("SELECT 1 WHERE false").await?.is_none());
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// As [`Tx::execute`].
     #[track_caller]
@@ -62,7 +118,7 @@ impl<DB: Dialect> Tx<DB> {
         self.fetch_optional_at(site, query)
     }
 
-    /// Sends a query for one row.
+    /// Sends a query for one row. Example: see [`Tx::fetch_all`].
     ///
     /// # Errors
     /// As [`Tx::execute`]; and `RowNotFound`, which does not poison.
@@ -83,6 +139,30 @@ impl<DB: Dialect> Tx<DB> {
 
     /// Sends a query for its rows, each read as an `O` (a tuple, a struct).
     ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
+    /// let rows: Vec<(i64, String)> = tx.fetch_all_as("SELECT 7, 'Guji'").await?;
+    /// assert_eq!(rows, [(7, "Guji".to_owned())]);
+    ///
+    /// let row: Option<(i64,)> = tx.fetch_optional_as("SELECT 7 WHERE false").await?;
+    /// assert_eq!(row, None);
+    ///
+    /// let missing = tx.fetch_one_as::<(i64,), _>("SELECT 7 WHERE false").await;
+    /// assert!(missing.is_err(), "and the transaction goes on");
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     /// As [`Tx::execute`]; and when a row cannot be read as an `O`.
     #[track_caller]
@@ -102,7 +182,7 @@ impl<DB: Dialect> Tx<DB> {
         }
     }
 
-    /// Sends a query for at most one row, read as an `O`.
+    /// Sends a query for at most one row, read as an `O`. Example: see [`Tx::fetch_all_as`].
     ///
     /// # Errors
     /// As [`Tx::fetch_all_as`].
@@ -122,7 +202,7 @@ impl<DB: Dialect> Tx<DB> {
         }
     }
 
-    /// Sends a query for one row, read as an `O`.
+    /// Sends a query for one row, read as an `O`. Example: see [`Tx::fetch_all_as`].
     ///
     /// # Errors
     /// As [`Tx::fetch_one`] and [`Tx::fetch_all_as`].

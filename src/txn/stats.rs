@@ -28,6 +28,7 @@ pub struct Stats {
 
 impl Stats {
     /// Share of the units that committed, from 0 to 1; 1 before the first has ended.
+    /// Example: see [`Stats`].
     #[must_use]
     pub fn success_rate(&self) -> f64 {
         if self.total == 0 {

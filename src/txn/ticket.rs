@@ -12,6 +12,23 @@ use std::sync::Arc;
 /// PostgreSQL binds `$1` as `bigint[]` and `$2` as `text`; SQLite binds `?1` as a JSON array of
 /// numbers (read it with `json_each`) and `?2` as text. Tickets with the same statement and claim
 /// may be merged into one execution with all their ids.
+///
+/// ```
+/// use cupping::txn::ticket::{Ticket, merged};
+/// use std::collections::HashSet;
+///
+/// let ticket = |ids: &[i64]| Ticket {
+///     statement: "DELETE FROM queue WHERE id = ANY($1) AND claim = $2 RETURNING id".into(),
+///     ids: ids.to_vec(),
+///     claim: "worker-1".into(),
+/// };
+/// let tickets = [ticket(&[7, 3]), ticket(&[5])];
+/// let executions = merged(tickets.iter());
+/// assert_eq!(executions.values().next(), Some(&vec![3, 5, 7]), "one statement for all");
+///
+/// let returned = HashSet::from([3, 5]);
+/// assert!(!tickets[0].settled_by(&returned), "somebody else has 7");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The statement.
@@ -24,6 +41,7 @@ pub struct Ticket {
 
 impl Ticket {
     /// Whether its statement, which returned these ids, settled all of its rows.
+    /// Example: see [`Ticket`].
     #[must_use]
     pub fn settled_by(&self, returned: &HashSet<i64>) -> bool {
         self.ids.iter().all(|id| returned.contains(id))
@@ -31,6 +49,12 @@ impl Ticket {
 }
 
 /// Ids by statement and claim, sorted: each entry is one execution.
+///
+/// ```
+/// use cupping::txn::ticket::merged;
+///
+/// assert!(merged([].iter()).is_empty());
+/// ```
 #[must_use]
 pub fn merged<'t>(
     tickets: impl Iterator<Item = &'t Ticket>,

@@ -35,6 +35,28 @@ use std::sync::Arc;
 /// }
 /// # #[cfg(not(feature = "postgres"))] compile_error!("postgres only");
 /// ```
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::{Transactor, TxnOptions, work};
+///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// let beans: i64 = Transactor::new(pool)
+///     .run("stock", &TxnOptions::default(), work!(|tx| {
+///         tx.execute("CREATE TABLE bean (name TEXT)").await?;
+///         tx.execute("INSERT INTO bean VALUES ('Guji'), ('Huila')").await?;
+///         let (count,) = tx.fetch_one_as("SELECT count(*) FROM bean").await?;
+///         Ok(count)
+///     }))
+///     .await?;
+/// assert_eq!(beans, 2);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct Tx<DB: Dialect> {
     pub(super) connection: PoolConnection<DB>,
@@ -116,6 +138,13 @@ impl<DB: Dialect> Tx<DB> {
 
     /// The session's number on the server (backend process, connection id), as its logs and views
     /// show it; `None` on SQLite.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>) {
+    /// tracing::info!(db.session = tx.session(), "to be found in pg_stat_activity");
+    /// # }
+    /// ```
     #[must_use]
     pub fn session(&self) -> Option<u64> {
         self.session
@@ -123,6 +152,33 @@ impl<DB: Dialect> Tx<DB> {
 
     /// Runs existing code on the connection inside this transaction: a function that takes
     /// `&mut PgConnection` and returns sqlx's errors.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnOptions, work};
+    /// use sqlx::SqliteConnection;
+    ///
+    /// /// Code that was there before.
+    /// async fn add_bean(connection: &mut SqliteConnection, name: &str) -> Result<u64, sqlx::Error> {
+    ///     let insert = sqlx::query("INSERT INTO bean VALUES (?)").bind(name.to_owned());
+    ///     Ok(insert.execute(connection).await?.rows_affected())
+    /// }
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// let added = Transactor::new(pool)
+    ///     .run("add", &TxnOptions::default(), work!(|tx| {
+    ///         tx.execute("CREATE TABLE bean (name TEXT)").await?;
+    ///         tx.with_connection(|connection| Box::pin(add_bean(connection, "Guji"))).await
+    ///     }))
+    ///     .await?;
+    /// assert_eq!(added, 1);
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Hazards
     /// The code must neither begin nor end a transaction. An error that it swallows is noticed
@@ -152,6 +208,31 @@ impl<DB: Dialect> Tx<DB> {
     /// Has `effect` run once, after the commit is known, before [`super::Transactor::run`] returns:
     /// for what must not happen for a transaction that is rolled back or run again (telling
     /// watching clients). Effects run in the order in which they were registered.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnOptions, work};
+    /// use tokio::sync::mpsc;
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// let (moves, mut watching) = mpsc::channel(8);
+    /// Transactor::new(pool)
+    ///     .run("move", &TxnOptions::default(), work!([moves] => |tx| {
+    ///         tx.execute("CREATE TABLE ticket (id INTEGER)").await?;
+    ///         tx.after_commit(move || async move {
+    ///             moves.send("moved").await.ok();
+    ///         });
+    ///         Ok(())
+    ///     }))
+    ///     .await?;
+    /// assert_eq!(watching.recv().await, Some("moved"));
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Hazards
     /// A process that dies between the commit and the effect never runs it: what must not be lost

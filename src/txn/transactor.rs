@@ -28,6 +28,34 @@ use tracing::Instrument;
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs units of work on a pool. Cheap to clone; clones share their statistics.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::resilience::breaker::BreakerSettings;
+/// use cupping::resilience::budget::BudgetSettings;
+/// use cupping::txn::{Breaker, RetryBudget, Transactor, TxnOptions, work};
+///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// let transactor = Transactor::new(pool)
+///     .named("shop")
+///     .with_budget(RetryBudget::new(&BudgetSettings::default()))
+///     .with_breaker(Breaker::new("shop_database", BreakerSettings::default()));
+/// transactor
+///     .run("open_shop", &TxnOptions::default(), work!(|tx| {
+///         tx.execute("CREATE TABLE sale (cents INTEGER NOT NULL)").await?;
+///         Ok(())
+///     }))
+///     .await?;
+/// let stats = transactor.stats();
+/// assert_eq!((stats.total, stats.success_rate()), (1, 1.0));
+/// assert_eq!(transactor.pool().size(), 1);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct Transactor<DB: Dialect> {
     pub(super) pool: Pool<DB>,
@@ -52,6 +80,13 @@ impl<DB: Dialect> Clone for Transactor<DB> {
 }
 
 /// What becomes of a unit that is the victim of a deadlock; see [`Transactor::on_deadlock`].
+///
+/// ```
+/// use cupping::txn::OnDeadlock;
+///
+/// let policy = OnDeadlock::Ignore; // the only one that is not the default, which is to run again
+/// # drop(policy);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDeadlock {
     /// It is given up without an error: its twin has written the same.
@@ -60,6 +95,22 @@ pub enum OnDeadlock {
 
 /// A transactor whose units are given up when they are the victim of a deadlock; made by
 /// [`Transactor::on_deadlock`].
+///
+/// ```no_run
+/// # #[cfg(feature = "mysql")]
+/// # async fn example(pool: sqlx::MySqlPool) -> Result<(), cupping::txn::TxnError> {
+/// use cupping::txn::{OnDeadlock, Transactor, TxnOptions, work};
+///
+/// let transactor = Transactor::new(pool);
+/// let ignoring = transactor.on_deadlock(OnDeadlock::Ignore);
+/// let written: Option<()> = ignoring
+///     .run("seen", &TxnOptions::default(), work!(|tx| {
+///         tx.execute("UPDATE device SET seen = NOW()").await?;
+///         Ok(())
+///     }))
+///     .await?;
+/// # drop(written); Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Ignoring<'t, DB: Dialect>(&'t Transactor<DB>);
 
@@ -74,7 +125,7 @@ impl Drop for Waiting {
 }
 
 impl<DB: Dialect> Transactor<DB> {
-    /// On the caller's own pool, beside whatever else uses it.
+    /// On the caller's own pool, beside whatever else uses it. Example: see [`Transactor`].
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
         let application = "cupping".into();
@@ -90,12 +141,13 @@ impl<DB: Dialect> Transactor<DB> {
 
     /// Under the name of an application (a worker), which the server's views and logs then show
     /// before each transaction's own name (PostgreSQL's `application_name`).
+    /// Example: see [`Transactor`].
     #[must_use]
     pub fn named(self, application: &str) -> Self {
         Self { application: application.into(), ..self }
     }
 
-    /// With a budget of retries, shared with whoever else has it.
+    /// With a budget of retries, shared with whoever else has it. Example: see [`Transactor`].
     #[must_use]
     pub fn with_budget(self, budget: RetryBudget) -> Self {
         Self { budget: Some(budget), ..self }
@@ -103,18 +155,19 @@ impl<DB: Dialect> Transactor<DB> {
 
     /// Behind a circuit breaker: while the server is out of reach, units fail at once instead of
     /// waiting for a connection. Conflicts are answers of a server that works, and never count.
+    /// Example: see [`Transactor`].
     #[must_use]
     pub fn with_breaker(self, breaker: Breaker) -> Self {
         Self { breaker: Some(breaker), ..self }
     }
 
-    /// The pool.
+    /// The pool. Example: see [`Transactor`].
     #[must_use]
     pub fn pool(&self) -> &Pool<DB> {
         &self.pool
     }
 
-    /// How its units have fared so far.
+    /// How its units have fared so far. Example: see [`Transactor`].
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.tally.read()
@@ -125,6 +178,31 @@ impl<DB: Dialect> Transactor<DB> {
     ///
     /// `name` is used in logs and metric labels. Write the body with [`crate::txn::work`]; it may
     /// run several times, so it must have no effect outside of the transaction.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{BodyError, Transactor, TxnError, TxnOptions, work};
+    ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// let refused = Transactor::new(pool)
+    ///     .run("withdraw", &TxnOptions::default(), work!(|tx| {
+    ///         tx.execute("CREATE TABLE account (balance INTEGER)").await?;
+    ///         Err::<(), _>(BodyError::own("not enough money"))
+    ///     }))
+    ///     .await;
+    /// // Rolled back: there is no table.
+    /// assert!(matches!(refused, Err(TxnError::Body { .. })));
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Hazards
+    /// Everything that the body waits for besides its transaction (a web request, a mutex, a second
+    /// connection) it waits for while it holds locks: do it before, and pass in what came of it.
     ///
     /// # Errors
     /// [`TxnError`]; unless it is `OutcomeUnknown`, nothing was written.
@@ -215,6 +293,7 @@ impl<DB: Dialect> Transactor<DB> {
 
 impl<DB: Dialect> Ignoring<'_, DB> {
     /// As [`Transactor::run`]; `None` when the unit was the victim of a deadlock and given up.
+    /// Example: see [`Ignoring`].
     ///
     /// # Errors
     /// As [`Transactor::run`], except for deadlocks.

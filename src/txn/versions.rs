@@ -32,6 +32,14 @@ pub struct Versioned {
 }
 
 /// A row as it was read.
+///
+/// ```
+/// use cupping::txn::{Versioned, VersionedRow};
+///
+/// const ALERT: Versioned = Versioned { table: "alert", key: "id", version: "version" };
+/// let row: VersionedRow = ALERT.row("a-7", 3);
+/// assert_eq!(row.to_string(), "alert a-7 at version 3");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionedRow {
     of: Versioned,
@@ -77,6 +85,7 @@ fn seen_at(version: &Option<i64>) -> String {
 
 impl Versioned {
     /// A row that this unit has read at a version: on a conflict the whole unit runs again.
+    /// Example: see [`Versioned`].
     #[must_use]
     pub fn row(self, id: impl Into<Value>, expected: i64) -> VersionedRow {
         VersionedRow { of: self, id: id.into(), expected, given: false }
@@ -87,6 +96,14 @@ impl VersionedRow {
     /// The version was not read by this unit but given to it (a form that was open for a while, an
     /// `If-Match`): running again would not mend a conflict, so the unit fails with it as
     /// [`super::TxnError::Body`].
+    ///
+    /// ```
+    /// use cupping::txn::Versioned;
+    ///
+    /// const ALERT: Versioned = Versioned { table: "alert", key: "id", version: "version" };
+    /// let of_the_form = ALERT.row(7_i64, 3).given();
+    /// # drop(of_the_form);
+    /// ```
     #[must_use]
     pub fn given(self) -> Self {
         Self { given: true, ..self }

@@ -3,6 +3,7 @@
 //! Decides: what every source file must look like; reports all violations at once.
 //! Never does: judge style that rustfmt and clippy judge already.
 
+mod examples;
 mod features;
 mod layers;
 mod source;
@@ -131,6 +132,13 @@ fn forbidden_habits_are_nowhere() {
         }
     }
     hold(&violations);
+}
+
+#[test]
+fn every_public_item_of_the_toolkit_has_an_example() {
+    let toolkit = sources(&["src/txn", "src/resilience"]);
+    assert!(toolkit.len() > 40, "the sources were not found");
+    hold(&examples::missing(&toolkit));
 }
 
 #[test]

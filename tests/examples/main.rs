@@ -4,10 +4,16 @@
 
 #![allow(unreachable_pub, reason = "modules of one test binary export to one another only")]
 
+#[cfg(feature = "service")]
+mod bean_similarity;
+#[cfg(all(feature = "txn", feature = "postgres"))]
+mod directory_sync;
 mod outcome;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod schedule_swap;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "txn", feature = "mysql"))]
+mod shared_timestamp;
+#[cfg(all(feature = "txn", feature = "postgres"))]
 mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;

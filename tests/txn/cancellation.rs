@@ -2,27 +2,14 @@
 
 use crate::support::databases::PostgresDatabase;
 use crate::support::metering;
+use crate::support::polling::poll_and_drop;
 use crate::support::proxy::Proxy;
 use cupping::txn::{Transactor, TxnError, TxnOptions, guarded, work};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool, Postgres, Row};
-use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// Polls a future this often, then drops it.
-async fn poll_and_drop<F: Future>(future: F, polls: usize) {
-    let mut future = std::pin::pin!(future);
-    for _ in 0..polls {
-        let ended = poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await;
-        if ended {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
 
 /// Whether the only connection of the pool is inside a transaction of somebody else.
 async fn is_stale(pool: &PgPool) -> bool {

@@ -1,10 +1,14 @@
 //! Claims and partitions, on all three databases.
 
 use crate::rig::{OnMaria, OnPostgres, Rig, on_all, once};
-use cupping::txn::{Claim, Dialect, LockPlan, Partition, TableRank, Transactor, TxnError, work};
+use cupping::resilience::retryability::Reason;
+use cupping::txn::{
+    Claim, Dialect, LockPlan, Partition, TableRank, Transactor, TxnError, TxnOptions, work,
+};
 use sqlx::Pool;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Barrier, Notify};
 
 const JOB: TableRank = TableRank::new(9, "job", "id");
@@ -161,4 +165,22 @@ async fn what_was_claimed_counts_as_held() {
     });
     let error = Transactor::new(pool).run("below", &once(), body).await.expect_err("refused");
     assert!(matches!(error, TxnError::LockOrder { .. }), "{error}");
+}
+
+/// A table that is being altered: its metadata lock would be waited for a day.
+#[tokio::test]
+async fn a_locked_table_is_a_lock_timeout_on_mariadb_and_the_session_gets_its_own_back() {
+    let (rig, pool) = jobs::<OnMaria>().await;
+    let mut rival = pool.acquire().await.expect("a connection");
+    let lock = sqlx::raw_sql("LOCK TABLES job WRITE").execute(&mut *rival).await;
+    lock.expect("the rival locks the table");
+    let own = rig.pool(1).await;
+    let body = work!(|tx: sqlx::MySql| { tx.claim(&Claim::of(JOB)).await });
+    let options = TxnOptions { lock_timeout: Duration::from_millis(100), ..once() };
+    let error = Transactor::new(own.clone()).run("locked", &options, body).await;
+    let error = error.expect_err("the table is locked");
+    assert!(matches!(error, TxnError::Exhausted { reason: Reason::LockTimeout, .. }), "{error}");
+    assert_eq!(OnMaria::int(&own, "SELECT @@SESSION.lock_wait_timeout").await, 86400);
+    let unlock = sqlx::raw_sql("UNLOCK TABLES").execute(&mut *rival).await;
+    unlock.expect("the rival leaves");
 }

@@ -226,10 +226,11 @@ async fn a_twin_under_way_is_refused_at_once<R: Rig>() {
     let (_rig, pool) = ledger::<R>().await;
     let (release, twin) = twin_under_way::<R>(&pool, false).await;
     let started = std::time::Instant::now();
-    let error = charge::<R>(&pool, &quick(), &key().twin(Twin::Refuse)).await;
+    let patient = TxnOptions { lock_timeout: Duration::from_secs(25), ..once() };
+    let error = charge::<R>(&pool, &patient, &key().twin(Twin::Refuse)).await;
     let error = error.expect_err("it is under way");
     assert!(matches!(own(&error), Some(IdempotencyError::InFlight { .. })), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     release.notify_one();
     twin.await.expect("no panic").expect("it commits");
     let replayed = charge::<R>(&pool, &quick(), &key().twin(Twin::Refuse)).await;
@@ -245,6 +246,48 @@ async fn a_twin_under_way_is_refused_at_once_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_twin_under_way_is_refused_at_once_on_mariadb() {
     a_twin_under_way_is_refused_at_once::<OnMaria>().await;
+}
+
+/// Whoever only reads what was done before holds the record; that refuses nobody.
+async fn two_duplicates_at_once_both_get_the_result<R: Rig>() {
+    let (_rig, pool) = ledger::<R>().await;
+    charge::<R>(&pool, &once(), &key()).await.expect("it is done");
+    let (held, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let transactor = Transactor::<R::Db>::new(pool.clone());
+    let first = tokio::spawn({
+        let (held, release) = (held.clone(), release.clone());
+        async move {
+            let body = work!([held, release] => |tx: R::Db| {
+                let unused = work!(|tx: R::Db| {
+                    tx.execute("INSERT INTO ledger VALUES (2)").await?;
+                    Ok((0_u32, String::new()))
+                });
+                let done = tx.once(&key(), unused).await?;
+                held.notify_one();
+                release.notified().await;
+                Ok(done.is_replayed())
+            });
+            transactor.run("first", &once(), body).await
+        }
+    });
+    held.notified().await;
+    let impatient = key().twin(Twin::Refuse);
+    let second = charge::<R>(&pool, &once(), &impatient).await.expect("it was done");
+    assert!(second.is_replayed());
+    let other = IdempotencyKey::new("charge", "order-17", "amount=200").twin(Twin::Refuse);
+    charge::<R>(&pool, &once(), &other).await.expect_err("another fingerprint");
+    release.notify_one();
+    assert!(first.await.expect("no panic").expect("it commits"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_duplicates_at_once_both_get_the_result_on_postgres() {
+    two_duplicates_at_once_both_get_the_result::<OnPostgres>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_duplicates_at_once_both_get_the_result_on_mariadb() {
+    two_duplicates_at_once_both_get_the_result::<OnMaria>().await;
 }
 
 async fn a_twin_is_waited_for<R: Rig>(fails: bool) {

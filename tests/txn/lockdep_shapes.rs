@@ -243,3 +243,16 @@ async fn a_cycle_of_three_is_found() {
     mariadb(TABLES).await.inverts(&before).await;
     mariadb(TABLES).await.agrees(&after).await;
 }
+
+#[tokio::test]
+async fn by_primary_key_and_then_by_an_index_is_found_on_mariadb() {
+    const BY_KEY: &str = "UPDATE child SET n = 1 WHERE id = 1";
+    const BY_INDEX: &str = "SELECT id FROM child WHERE parent_id = 1 FOR UPDATE";
+    let before: [Story; 2] = [("one", &[BY_KEY, BY_INDEX]), ("other", &[BY_INDEX])];
+    let after: [Story; 2] = [("one", &[BY_INDEX, BY_KEY]), ("other", &[BY_INDEX])];
+    let report = mariadb(FAMILY).await.inverts(&before).await;
+    assert!(report.contains("asks for index entries of child"), "{report}");
+    mariadb(FAMILY).await.agrees(&after).await;
+    // PostgreSQL locks rows only, and the row is held already.
+    postgres(FAMILY).await.agrees(&before).await;
+}

@@ -13,7 +13,7 @@ use sqlx::{MySql, MySqlPool, Postgres};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 
 /// Keys that no other test on the server uses, ascending.
 fn keys<const N: usize>() -> [i64; N] {
@@ -194,41 +194,36 @@ async fn locks_are_taken_in_integer_order() {
     }
 }
 
-/// Crosswise without the order: the server finds it (1213 on MariaDB), and the unit runs again.
+/// Crosswise without the order: the server finds it (1213 on MariaDB), and the victim, whichever it
+/// is, runs again.
 #[tokio::test]
 async fn a_deadlock_among_named_locks_is_retried() {
     let (_database, pool) = pool().await;
     let [low, high] = keys();
-    let (first, second) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let transactor = Transactor::new(pool.clone());
-    let runs = Arc::new(AtomicU32::new(0));
-    let ordered = tokio::spawn({
-        let (transactor, first, second) = (transactor.clone(), first.clone(), second.clone());
+    let barrier = Arc::new(Barrier::new(2));
+    let unit = |first: i64, second: i64| {
+        let (transactor, barrier) = (transactor.clone(), barrier.clone());
+        let runs = Arc::new(AtomicU32::new(0));
         async move {
-            let body = work!([first, second] => |tx: MySql| {
-                tx.named_locks(&LockKeys::new([low])).await?;
-                first.notify_one();
-                second.notified().await;
-                tx.named_locks(&LockKeys::new([high])).await
+            let body = work!([barrier, runs] => |tx: MySql| {
+                if runs.fetch_add(1, Ordering::SeqCst) > 0 {
+                    return tx.named_locks(&LockKeys::new([first, second])).await;
+                }
+                assert!(tx.try_named_lock(first).await?);
+                barrier.wait().await;
+                // As existing code does it, which knows nothing of the order.
+                let wait = sqlx::query("SELECT GET_LOCK(?, 10), RELEASE_LOCK(?)");
+                tx.execute(wait.bind(name(second)).bind(name(second))).await?;
+                Ok(())
             });
-            transactor.run("ordered", &once(), body).await
+            transactor.run("crosswise", &quick(), body).await
         }
-    });
-    first.notified().await;
-    let body = work!([runs, second] => |tx: MySql| {
-        // Existing code that knows nothing of the order, on the same connection.
-        let wait = |name: String| sqlx::query("SELECT GET_LOCK(?, 10)").bind(name);
-        if runs.fetch_add(1, Ordering::SeqCst) > 0 {
-            return Ok(());
-        }
-        assert!(tx.try_named_lock(high).await?);
-        second.notify_one();
-        tx.execute(wait(name(low))).await?;
-        Ok(())
-    });
-    let options = TxnOptions { lock_timeout: Duration::from_secs(5), ..quick() };
-    transactor.run("crosswise", &options, body).await.expect("it is retried");
-    ordered.await.expect("no panic").expect("it gets its lock");
+    };
+    let (one, other) = tokio::join!(unit(low, high), unit(high, low));
+    one.expect("one commits");
+    other.expect("the other commits");
+    assert_eq!(transactor.stats().retries, 1, "they were made to deadlock");
     assert!(is_free(&pool, low).await && is_free(&pool, high).await);
 }
 

@@ -13,6 +13,8 @@ mod ground;
 pub mod mariadb;
 #[path = "../common/metering.rs"]
 pub mod metering;
+#[path = "../common/polling.rs"]
+pub mod polling;
 #[path = "../common/proxy.rs"]
 pub mod proxy;
 #[path = "../common/redis.rs"]

@@ -39,6 +39,12 @@ impl<I> Default for BatchReport<I> {
 
 impl<I> BatchReport<I> {
     /// Whether every item is committed.
+    ///
+    /// ```
+    /// use cupping::txn::BatchReport;
+    ///
+    /// assert!(BatchReport::<u64>::default().is_complete());
+    /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.stopped.is_none()
@@ -46,6 +52,15 @@ impl<I> BatchReport<I> {
 }
 
 /// An item that was not written; see [`BatchReport::failed`].
+///
+/// ```
+/// use cupping::txn::FailedItem;
+///
+/// fn tell(failed: &FailedItem<String>) -> String {
+///     format!("line {}: {}: {}", failed.index + 1, failed.item, failed.error)
+/// }
+/// # let _: fn(&FailedItem<String>) -> String = tell;
+/// ```
 #[derive(Debug, Clone)]
 pub struct FailedItem<I> {
     /// Its place among the items, from 0.
@@ -57,6 +72,19 @@ pub struct FailedItem<I> {
 }
 
 /// Why a batch ended early, and what it left; see [`BatchReport::stopped`].
+///
+/// ```
+/// use cupping::txn::Stopped;
+///
+/// /// What is to be given to the next batch: not what may be written already.
+/// fn rest(stopped: Stopped<String>) -> Vec<String> {
+///     for item in &stopped.unknown {
+///         tracing::warn!(item, "look whether it is written");
+///     }
+///     stopped.not_tried
+/// }
+/// # let _: fn(Stopped<String>) -> Vec<String> = rest;
+/// ```
 #[derive(Debug)]
 pub struct Stopped<I> {
     /// The failure that ended it; `None` when its own deadline passed.

@@ -35,6 +35,12 @@ pub struct Partition {
 }
 
 /// There is no such part.
+///
+/// ```
+/// use cupping::txn::{NoSuchPart, Partition};
+///
+/// assert_eq!(Partition::new(3, 3), Err(NoSuchPart { of: 3, index: 3 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no part {index} of {of}: parts are counted from 0, and there are 1 to {MOST}")]
 pub struct NoSuchPart {
@@ -45,7 +51,7 @@ pub struct NoSuchPart {
 }
 
 impl Partition {
-    /// Part `index` (from 0) of `of` parts.
+    /// Part `index` (from 0) of `of` parts. Example: see [`Partition`].
     ///
     /// # Errors
     /// When there is no such part.
@@ -57,7 +63,7 @@ impl Partition {
         }
     }
 
-    /// Whether an id belongs to it.
+    /// Whether an id belongs to it. Example: see [`Partition`].
     #[must_use]
     pub const fn contains(self, id: i64) -> bool {
         let hash = id.rem_euclid(PRIME) * FACTOR % PRIME / SHIFT;
@@ -65,6 +71,15 @@ impl Partition {
     }
 
     /// The same as a condition on a column.
+    ///
+    /// ```
+    /// use cupping::txn::{Family, Partition};
+    ///
+    /// let condition = Partition::new(2, 1)?.sql(Family::Postgres, "user_id");
+    /// let query = format!("SELECT user_id FROM member WHERE {condition}");
+    /// assert!(query.ends_with("% 2 = 1"));
+    /// # Ok::<(), cupping::txn::NoSuchPart>(())
+    /// ```
     #[must_use]
     pub fn sql(self, family: Family, column: &str) -> String {
         let (int, divide) = match family {

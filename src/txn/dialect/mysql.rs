@@ -53,6 +53,9 @@ impl Dialect for MySql {
             1213 | 3058 | 1614 => Reason::Deadlock,
             // The row changed since the snapshot (MariaDB, innodb_snapshot_isolation).
             1020 => Reason::Serialization,
+            // MariaDB's name for a deadlock on the lock of AUTO_INCREMENT, the transaction being
+            // gone; also for a column whose numbers are used up, where attempts end it.
+            1467 => Reason::Serialization,
             // Lock wait timeout, of rows or of metadata (on MariaDB NOWAIT too); NOWAIT on MySQL.
             1205 | 3572 => Reason::LockTimeout,
             // Statement cancelled or out of time: KILL QUERY, MySQL's limit, MariaDB's.
@@ -86,7 +89,7 @@ impl Dialect for MySql {
         pool: &Pool<Self>,
         session: u64,
     ) -> BoxFuture<'static, Option<DeadlockReport>> {
-        let (options, session) = (pool.connect_options(), session.to_string());
+        let options = pool.connect_options();
         Box::pin(async move {
             // Whoever lacks the right to see the status, or comes too late, has the error alone.
             let reading = async {
@@ -97,11 +100,7 @@ impl Dialect for MySql {
             };
             let status = timeout(STATUS_WITHIN, reading).await.ok()?.ok()?;
             let report = DeadlockReport::from_innodb_status(&status)?;
-            report
-                .nodes
-                .iter()
-                .any(|node| node.thread.as_deref() == Some(&*session))
-                .then_some(report)
+            report.involves_connection(session).then_some(report)
         })
     }
 

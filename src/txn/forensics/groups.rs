@@ -11,6 +11,15 @@ use super::reader::Reading;
 use std::collections::HashMap;
 
 /// Deadlocks of one shape.
+///
+/// ```
+/// use cupping::txn::forensics::{Deadlock, explain, read};
+///
+/// let log = "Process 7 waits for ShareLock on transaction 768; blocked by process 12.\n\
+///            Process 12 waits for ShareLock on transaction 767; blocked by process 7.\n";
+/// let Deadlock { count, report, .. } = &explain(read(log.as_bytes())).deadlocks[0];
+/// assert_eq!((*count, report.nodes.len()), (1, 2));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadlock {
@@ -29,6 +38,15 @@ pub struct Deadlock {
 }
 
 /// What the command prints: everything that was read, grouped.
+///
+/// ```
+/// use cupping::txn::forensics::{explain, read};
+///
+/// let explanation = explain(read(b"no report in here"));
+/// assert_eq!(explanation.text(), "no deadlock report found");
+/// assert!(explanation.mermaid().starts_with("flowchart"));
+/// assert!(explanation.dot().starts_with("digraph"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {

@@ -5,6 +5,12 @@
 use serde::Serialize;
 
 /// The engine that wrote a report.
+///
+/// ```
+/// use cupping::txn::forensics::Engine;
+///
+/// assert_eq!((Engine::InnoDb.name(), Engine::InnoDb.actor()), ("InnoDB", "transaction"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -16,7 +22,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Its name for people.
+    /// Its name for people. Example: see [`Engine`].
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +32,7 @@ impl Engine {
     }
 
     /// What a node is called: PostgreSQL tells of processes, InnoDB of transactions.
+    /// Example: see [`Engine`].
     #[must_use]
     pub fn actor(self) -> &'static str {
         match self {
@@ -36,6 +43,13 @@ impl Engine {
 }
 
 /// One who waits, and is waited for.
+///
+/// ```
+/// use cupping::txn::forensics::Node;
+///
+/// let node = Node::new("4711");
+/// assert!(!node.victim && node.statement.is_none());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Node {
@@ -61,7 +75,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node of which only the id is known.
+    /// A node of which only the id is known. Example: see [`Node`].
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), ..Self::default() }
@@ -69,6 +83,12 @@ impl Node {
 }
 
 /// A lock: how strong, and on what.
+///
+/// ```
+/// use cupping::txn::forensics::{Lock, ObjectKind};
+///
+/// assert_eq!(Lock::default().object.kind, ObjectKind::Unknown);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Lock {
@@ -79,6 +99,16 @@ pub struct Lock {
 }
 
 /// One waits for another.
+///
+/// ```
+/// use cupping::txn::forensics::DeadlockReport;
+///
+/// let detail = "Process 7 waits for ExclusiveLock on tuple (0,4) of relation 16468 of database 5; \
+///               blocked by process 12.";
+/// let edge = &DeadlockReport::from_postgres(Some(detail), None).edges[0];
+/// assert_eq!((edge.waiter.as_str(), edge.holder.as_str()), ("7", "12"));
+/// assert_eq!(edge.row_lock, Some("FOR NO KEY UPDATE"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Edge {
@@ -102,6 +132,12 @@ pub struct Edge {
 }
 
 /// What kind of thing is locked.
+///
+/// ```
+/// use cupping::txn::forensics::{LockedObject, ObjectKind};
+///
+/// assert_eq!(LockedObject::of(ObjectKind::Relation).words(), "relation (unknown)");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -136,6 +172,14 @@ pub enum ObjectKind {
 }
 
 /// What is locked; fields that do not apply are absent.
+///
+/// ```
+/// use cupping::txn::forensics::{LockedObject, ObjectKind};
+///
+/// let mut object = LockedObject::of(ObjectKind::Tuple);
+/// (object.oid, object.tuple) = (Some(16468), Some((0, 4)));
+/// assert_eq!(object.words(), "tuple (0,4) of relation 16468");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct LockedObject {
@@ -174,13 +218,14 @@ pub struct LockedObject {
 }
 
 impl LockedObject {
-    /// An object of a kind, nothing else known.
+    /// An object of a kind, nothing else known. Example: see [`LockedObject`].
     #[must_use]
     pub fn of(kind: ObjectKind) -> Self {
         Self { kind, ..Self::default() }
     }
 
     /// The object in words: `tuple (0,4) of relation 16468`, `index PRIMARY of table shop.t`.
+    /// Example: see [`LockedObject`].
     #[must_use]
     pub fn words(&self) -> String {
         let relation = || match (&self.relation, self.oid) {
@@ -238,6 +283,16 @@ impl LockedObject {
 }
 
 /// What a process of PostgreSQL was doing while it waited for a row.
+///
+/// ```
+/// use cupping::txn::forensics::DeadlockReport;
+///
+/// let context = "while updating tuple (0,4) in relation \"region\"";
+/// let report = DeadlockReport::from_postgres(None, Some(context));
+/// let context = report.context.expect("it was given");
+/// assert_eq!(context.action.as_deref(), Some("updating"));
+/// assert_eq!(context.tuple, Some((0, 4)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Context {
@@ -258,6 +313,16 @@ pub struct Context {
 }
 
 /// What looked like a report and could not be read.
+///
+/// ```
+/// use cupping::txn::forensics::read;
+///
+/// let cut = "2026-11-22 06:55:50 UTC [7] ERROR:  deadlock detected\n\
+///            2026-11-22 06:55:50 UTC [7] DETAIL:  Process 7 waits for ShareLock on tran\n";
+/// for unread in read(cut.as_bytes()).unread {
+///     println!("line {}: {}: {}", unread.line, unread.why, unread.excerpt);
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Unread {

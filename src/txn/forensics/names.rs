@@ -13,6 +13,19 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The names could not be asked for.
+///
+/// ```no_run
+/// # async fn example(log: &[u8]) {
+/// use cupping::txn::forensics::names::{NamesError, name_relations_at};
+/// use cupping::txn::forensics::{explain, read};
+///
+/// let mut explanation = explain(read(log));
+/// let named = name_relations_at("postgres://reader@db/shop", &mut explanation).await;
+/// if let Err(NamesError::Connect(error)) = named {
+///     tracing::warn!(%error, "relations keep their numbers");
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NamesError {

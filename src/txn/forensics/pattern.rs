@@ -7,6 +7,12 @@ use super::{DeadlockReport, scan};
 use std::collections::HashSet;
 
 /// Kinds of deadlocks that have remedies of their own.
+///
+/// ```
+/// use cupping::txn::forensics::{DeadlockReport, Pattern, pattern};
+///
+/// assert_eq!(pattern(&DeadlockReport::of_innodb_error()), Pattern::NoGraph);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Pattern {

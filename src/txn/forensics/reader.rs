@@ -71,7 +71,7 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// A reader at the start of an input.
+    /// A reader at the start of an input. Example: see [`Reader`].
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Reader {
     }
 
     /// Takes one line, with or without its line break. Bytes that are no UTF-8 are replaced; what
-    /// goes beyond 2 MiB is left out.
+    /// goes beyond 2 MiB is left out. Example: see [`Reader`].
     pub fn line(&mut self, bytes: &[u8]) {
         self.number += 1;
         let number = self.number;
@@ -207,7 +207,7 @@ impl Reader {
         }
     }
 
-    /// The input ends here: reports that were still growing are completed.
+    /// The input ends here: reports that were still growing are completed. Example: see [`Reader`].
     #[must_use]
     pub fn finish(mut self) -> Reading {
         if let Some(csv) = self.csv.take() {
@@ -240,6 +240,13 @@ impl Csv {
 /// Reads all reports of an input: server logs, status dumps, application logs, pasted fragments.
 ///
 /// Takes any bytes, in time linear in their number; see [`Reader`] for its limits.
+///
+/// ```
+/// use cupping::txn::forensics::read;
+///
+/// let reading = read(b"nothing of the kind\n\xff\xfe\n");
+/// assert!(reading.reports.is_empty() && reading.unread.is_empty());
+/// ```
 #[must_use]
 pub fn read(bytes: &[u8]) -> Reading {
     let mut reader = Reader::new();

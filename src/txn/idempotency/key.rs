@@ -16,6 +16,14 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 const LONGEST: usize = 255;
 
 /// What becomes of a request whose twin is under way.
+///
+/// ```
+/// use cupping::txn::{IdempotencyKey, Twin};
+///
+/// let patient = IdempotencyKey::new("charge", "order-17", "amount=100");
+/// let impatient = patient.clone().twin(Twin::Refuse);
+/// assert_ne!(patient, impatient);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Twin {
     /// It waits for the twin, at most `lock_timeout` an attempt; then gets its result, or does the
@@ -54,6 +62,21 @@ pub struct IdempotencyKey {
 }
 
 /// Why a piece of work that happens once was not done, and no earlier result given.
+///
+/// ```
+/// use cupping::txn::{IdempotencyError, TxnError};
+///
+/// /// What a web handler answers to a key.
+/// fn status(error: &TxnError) -> u16 {
+///     let TxnError::Body { source, .. } = error else { return 503 };
+///     match source.downcast_ref::<IdempotencyError>() {
+///         Some(IdempotencyError::KeyReused { .. }) => 422,
+///         Some(IdempotencyError::InFlight { .. }) => 409,
+///         _ => 500,
+///     }
+/// }
+/// # assert_eq!(status(&TxnError::Panicked { name: "charge" }), 503);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdempotencyError {
@@ -118,7 +141,7 @@ pub enum IdempotencyError {
 impl IdempotencyKey {
     /// `scope` says what kind of work it is, `key` names the request, and `fingerprint` says what
     /// was asked for: the same key with another fingerprint is an error. Each of 1 to 255 bytes;
-    /// see [`fingerprint`] for a longer request.
+    /// see [`fingerprint`] for a longer request. Example: see [`IdempotencyKey`].
     #[must_use]
     pub fn new(
         scope: impl Into<String>,
@@ -136,18 +159,26 @@ impl IdempotencyKey {
     }
 
     /// How long its record lives (an hour unless said); by the server's clock, in milliseconds.
+    /// Example: see [`IdempotencyKey`].
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         Self { ttl, ..self }
     }
 
-    /// What becomes of it when a twin is under way.
+    /// What becomes of it when a twin is under way. Example: see [`IdempotencyKey`].
     #[must_use]
     pub fn twin(self, twin: Twin) -> Self {
         Self { twin, ..self }
     }
 
     /// Its records are in this table; written into statements as it is: a constant, never input.
+    ///
+    /// ```
+    /// use cupping::txn::IdempotencyKey;
+    ///
+    /// let key = IdempotencyKey::new("charge", "order-17", "amount=100").table("shop.once");
+    /// # drop(key);
+    /// ```
     #[must_use]
     pub fn table(self, table: &'static str) -> Self {
         Self { table, ..self }

@@ -81,8 +81,8 @@ pub(super) struct Record {
 pub(super) enum Seen {
     /// This registration: it took an expired record over.
     Ours,
-    /// A result.
-    Theirs(String),
+    /// A result, and whether its record still lives.
+    Theirs(String, bool),
     /// Something else.
     OtherFingerprint,
     /// A registration of this very transaction, whose work is not done.
@@ -146,7 +146,10 @@ impl Record {
             .value(&*self.owner)
             .push(" THEN 'y' ELSE 'n' END, CASE WHEN fingerprint = ")
             .value(&*self.key.fingerprint)
-            .push(" THEN 'y' ELSE 'n' END, result");
+            .push(format!(
+                " THEN 'y' ELSE 'n' END, CASE WHEN expires_ms > {} THEN 'y' ELSE 'n' END, result",
+                now(DB::FAMILY)
+            ));
         self.by_key(statement)
     }
 
@@ -220,10 +223,10 @@ impl<DB: Dialect> Tx<DB> {
         let rows = self.ask(record.seen::<DB>()).await?;
         let Some(row) = rows.first() else { return Ok(Seen::Nothing) };
         let is = |column| Ok::<_, sqlx::Error>(DB::text(row, column)?.as_deref() == Some("y"));
-        Ok(match (is(0)?, is(1)?, DB::text(row, 2)?) {
+        Ok(match (is(0)?, is(1)?, DB::text(row, 3)?) {
             (true, ..) => Seen::Ours,
             (_, false, _) => Seen::OtherFingerprint,
-            (_, _, Some(result)) => Seen::Theirs(result),
+            (_, _, Some(result)) => Seen::Theirs(result, is(2)?),
             (_, _, None) => Seen::Unfinished,
         })
     }

@@ -64,6 +64,8 @@ pub(super) struct Taken {
     pub(super) covering: Covering,
     /// Whether a foreign key asks for it, not the statement itself.
     pub(super) implied: bool,
+    /// Whether it is written, not only locked.
+    pub(super) written: bool,
 }
 
 /// What a lock is believed to cover when its ids, or those asked for later, cannot be seen.
@@ -82,11 +84,12 @@ pub(super) enum Covering {
 #[derive(Debug)]
 pub(super) struct Account<S> {
     held: Vec<(Taken, S)>,
+    written: Vec<(Class, Which)>,
 }
 
 impl<S> Default for Account<S> {
     fn default() -> Self {
-        Self { held: Vec::new() }
+        Self { held: Vec::new(), written: Vec::new() }
     }
 }
 
@@ -102,6 +105,9 @@ pub(super) struct Added<S> {
 impl<S: Clone> Account<S> {
     /// Notes a lock, and gives back the edges that it adds.
     pub(super) fn take(&mut self, mut taken: Taken, at: &S) -> Vec<Added<S>> {
+        if taken.written {
+            self.written.push((taken.lock.class.clone(), taken.which.clone()));
+        }
         let none = matches!(&taken.which, Which::Known(_, keys) if keys.is_empty());
         if none || self.covers(&mut taken) {
             return Vec::new();
@@ -139,6 +145,19 @@ impl<S: Clone> Account<S> {
                 Which::Known(by, held) => **by == *column && held.contains(key),
                 _ => false,
             })
+        })
+    }
+
+    /// Whether the transaction may have written one of these before.
+    pub(super) fn may_have_written(&self, class: &Class, which: &Which) -> bool {
+        self.written.iter().any(|(written, before)| {
+            written == class
+                && match (before, which) {
+                    (Which::Known(one, before), Which::Known(other, now)) if one == other => {
+                        !before.is_disjoint(now)
+                    }
+                    _ => true,
+                }
         })
     }
 

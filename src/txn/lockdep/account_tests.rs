@@ -17,6 +17,7 @@ fn taken(table: &str, mode: Mode, which: Which) -> Taken {
         waits: true,
         covering: Covering::Nothing,
         implied: false,
+        written: false,
     }
 }
 

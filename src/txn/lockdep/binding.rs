@@ -5,7 +5,7 @@
 
 use super::access::{Access, Deed, Pair, Sorting, Twin};
 use super::account::{Account, Covering, Order, Taken, Which};
-use super::catalogue::{Catalogue, OnDelete};
+use super::catalogue::Catalogue;
 use super::class::{Class, Key, Mode};
 use super::graph::Lock;
 use super::reading::Flavour;
@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use values::{Value, resolve};
 
+mod keys;
 mod values;
 
 /// An argument, as far as it can be decoded.
@@ -54,7 +55,7 @@ impl Binder<'_> {
         let one = |class, mode, which, order, waits| {
             let lock = Lock::new(class, mode);
             let (covering, implied) = (Covering::Nothing, false);
-            vec![Taken { lock, which, order, waits, covering, implied }]
+            vec![Taken { lock, which, order, waits, covering, implied, written: false }]
         };
         match access {
             Access::Table(table, mode, waits) => {
@@ -79,17 +80,33 @@ impl Binder<'_> {
                     return Vec::new();
                 }
                 let mut rows = self.rows(table, deed, filter, sorting, *single, *waits);
-                if let Some(returned) = returned.as_ref().filter(|keys| !keys.is_empty()) {
-                    rows.which =
-                        Which::Known(self.identity(table), returned.iter().cloned().collect());
+                let identity = self.identity(table);
+                let seen = matches!(&rows.which, Which::Known(by, _) if *by == identity);
+                // Rows may come back as texts; what was asked for has the type of the argument.
+                if let Some(keys) = returned.as_ref().filter(|keys| !seen && !keys.is_empty()) {
+                    rows.which = Which::Known(identity, keys.iter().cloned().collect());
                 }
                 rows.lock.guards = self.guards(table, filter, account);
-                let mut taken = self.parents(table, deed);
+                let again = account.may_have_written(&rows.lock.class, &rows.which);
+                let mut taken = self.parents(table, deed, again);
                 if *deed == Deed::Delete {
                     let mut seen = BTreeSet::new();
                     self.cascade(table, &rows.which, &mut seen, &mut taken);
                 }
-                taken.insert(0, rows);
+                let inserts = matches!(deed, Deed::Insert(..));
+                let columns = filter.iter().map(|(column, _)| column);
+                if !inserts && self.catalogue.found_by_index(table, columns) {
+                    let mut entries = self.rows(table, deed, filter, sorting, *single, *waits);
+                    let lock = Lock::new(Class::Index(table.clone()), entries.lock.mode);
+                    entries.lock = Lock { guards: rows.lock.guards.clone(), ..lock };
+                    // The order within is the rows' to judge.
+                    entries.order = Order::One;
+                    entries.written = false;
+                    taken.insert(0, rows);
+                    taken.insert(0, entries);
+                } else {
+                    taken.insert(0, rows);
+                }
                 taken
             }
         }
@@ -134,7 +151,8 @@ impl Binder<'_> {
         let inserts = matches!(deed, Deed::Insert(..));
         let columns = pairs.iter().filter(|(_, values)| resolve(values, self.arguments).len() == 1);
         let columns: BTreeSet<Arc<str>> = columns.map(|(name, _)| name.clone()).collect();
-        let one = single || (!inserts && self.catalogue.names_one(table, &columns));
+        let by_key = !inserts && self.catalogue.names_one(table, &columns);
+        let one = single || by_key;
         let order = match (sorting, order) {
             _ if one => Order::One,
             (Sorting::By(column, upwards), _) => Order::By(column.clone(), *upwards),
@@ -144,14 +162,16 @@ impl Binder<'_> {
             (mode, true) => (mode, waits),
             (mode, false) => (mode, false),
         };
-        let sorted = matches!(order, Order::By(..)) || !waits;
+        // One row by its key says nothing about any other.
+        let sorted = !by_key && (matches!(order, Order::By(..)) || !waits);
         let covering = match deed {
             Deed::Lock(_) if sorted => Covering::Later,
             Deed::Insert(..) if which == Which::Unseen => Covering::Parents,
             _ => Covering::Nothing,
         };
         let lock = Lock::new(Class::Rows(table.clone()), mode);
-        Taken { lock, which, order, waits, covering, implied: false }
+        let written = !matches!(deed, Deed::Lock(_));
+        Taken { lock, which, order, waits, covering, implied: false, written }
     }
 
     /// How rows are locked, and whether that may wait. An INSERT waits only for a twin, which then
@@ -187,79 +207,6 @@ impl Binder<'_> {
         match visible {
             Some((name, keys)) => (Which::Where(name, keys), None),
             None => (Which::Unseen, None),
-        }
-    }
-
-    /// What the foreign keys of written rows take of their parents.
-    fn parents(&self, table: &str, deed: &Deed) -> Vec<Taken> {
-        let (Deed::Insert(set, _) | Deed::Update(set)) = deed else { return Vec::new() };
-        let inserts = matches!(deed, Deed::Insert(..));
-        let mode = match self.flavour {
-            Flavour::Postgres => Mode::KeyShare,
-            Flavour::MySql => Mode::Share,
-        };
-        let mut taken = Vec::new();
-        for key in self.catalogue.parents_of(table) {
-            let touched = key.columns.iter().any(|column| set.iter().any(|(set, _)| set == column));
-            // An INSERT without columns may set any of them.
-            let may_touch = touched || (inserts && set.is_empty());
-            if !may_touch {
-                continue;
-            }
-            let of_key = set.iter().filter(|(name, _)| key.columns.contains(name));
-            let all_null = of_key.clone().count() > 0
-                && of_key
-                    .flat_map(|(_, values)| resolve(values, self.arguments))
-                    .all(|value| value == Value::Null);
-            if all_null {
-                continue;
-            }
-            let renamed: Vec<Pair> = key
-                .columns
-                .iter()
-                .zip(&key.parent_columns)
-                .filter_map(|(column, parent)| {
-                    let (_, values) = set.iter().find(|(name, _)| name == column)?;
-                    Some((parent.clone(), values.clone()))
-                })
-                .collect();
-            let (which, order) = self.which(&renamed, &key.parent_columns);
-            let lock = Lock::new(Class::Rows(key.parent.clone()), mode);
-            let order = order.unwrap_or(Order::Plan);
-            let covering = Covering::Nothing;
-            taken.push(Taken { lock, which, order, waits: true, covering, implied: true });
-        }
-        taken
-    }
-
-    /// What a DELETE takes of the children, and of theirs.
-    fn cascade(
-        &self,
-        parent: &str,
-        deleted: &Which,
-        seen: &mut BTreeSet<Arc<str>>,
-        taken: &mut Vec<Taken>,
-    ) {
-        for key in self.catalogue.children_of(parent) {
-            if key.on_delete == OnDelete::Refuse || !seen.insert(key.name.clone()) {
-                continue;
-            }
-            let which = match (deleted, key.columns.as_slice()) {
-                (Which::Known(_, keys), [column]) => Which::Where(column.clone(), keys.clone()),
-                _ => Which::Unseen,
-            };
-            let mode = match (key.on_delete, self.flavour) {
-                (_, Flavour::MySql) => Mode::Update,
-                (OnDelete::Cascade, _) => Mode::Delete,
-                _ => Mode::NoKeyUpdate,
-            };
-            let mut lock = Lock::new(Class::Rows(key.child.clone()), mode);
-            lock.guards.insert(key.name.clone());
-            let (order, covering) = (Order::Plan, Covering::Nothing);
-            taken.push(Taken { lock, which, order, waits: true, covering, implied: true });
-            if key.on_delete == OnDelete::Cascade {
-                self.cascade(&key.child, &Which::Unseen, seen, taken);
-            }
         }
     }
 

@@ -3,13 +3,14 @@
 //! Decides: nothing. Never does: touch a server.
 
 use super::*;
-use crate::txn::lockdep::catalogue::{ForeignKey, Table};
+use crate::txn::lockdep::catalogue::{ForeignKey, OnDelete, Table};
 use crate::txn::lockdep::reading::read;
 
 /// `ticket.board_id` refers to `board.id`, with a cascade; `note.ticket_id` to `ticket.id`.
 fn catalogue() -> Catalogue {
     let table = |unique: &[&[&str]]| Table {
         primary: vec!["id".into()],
+        indexed: BTreeSet::new(),
         unique: unique.iter().map(|key| key.iter().map(|c| (*c).into()).collect()).collect(),
     };
     let key = |child: &str, column: &str, parent: &str| ForeignKey {
@@ -86,6 +87,44 @@ fn a_deleted_parent_takes_its_children_and_theirs() {
         ]
     );
     assert_eq!(taken[1].which, Which::Where("board_id".into(), [Key::from(3_i64)].into()));
+}
+
+#[test]
+fn what_a_plan_sends_shows_its_ids_and_its_order() {
+    let ids_of = |text: &str| {
+        let sql = "SELECT CAST(r.id AS text) FROM board AS r WHERE \
+                   r.id = ANY(CAST(CAST($1 AS text) AS bigint[])) \
+                   ORDER BY r.id COLLATE \"C\" FOR NO KEY UPDATE";
+        let taken = postgres(sql, &[Argument::One(text.into())]).remove(0);
+        assert_eq!(taken.order, Order::By("id".into(), true));
+        assert_eq!(taken.covering, Covering::Later);
+        taken.which
+    };
+    assert_eq!(ids_of("{1,2}"), ids(&[1, 2]));
+    let texts = [Key::from("a"), Key::from("b c")];
+    assert_eq!(ids_of("{\"a\",\"b c\"}"), Which::Known("id".into(), texts.into()));
+    assert_eq!(ids_of("{\"a\\\\\"}"), Which::Unseen);
+    let sql = "SELECT CAST(r.id AS CHAR) FROM board AS r FORCE INDEX (PRIMARY) WHERE \
+               r.id IN (?, ?) ORDER BY r.id FOR UPDATE NOWAIT";
+    let arguments = [Argument::One(Key::from(2_i64)), Argument::One(Key::from(5_i64))];
+    let taken = bind(sql, &arguments, &Account::default(), Flavour::MySql).remove(0);
+    assert_eq!(taken.which, ids(&[2, 5]));
+    assert!(!taken.waits);
+}
+
+#[test]
+fn a_row_written_twice_has_its_parent_checked_on_postgres() {
+    let update = "UPDATE ticket SET position = 1 WHERE id = 1";
+    for (flavour, expected) in [(Flavour::Postgres, 2), (Flavour::MySql, 1)] {
+        let mut account = Account::default();
+        for taken in bind(update, &[], &account, flavour) {
+            account.take(taken, &());
+        }
+        let again = bind(update, &[], &account, flavour);
+        assert_eq!(again.len(), expected, "{again:?}");
+        let other = "UPDATE ticket SET position = 1 WHERE id = 2";
+        assert_eq!(bind(other, &[], &account, flavour).len(), 1, "it was not written before");
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Table {
     pub primary: Vec<Arc<str>>,
     /// The columns of each of its unique keys, the primary among them.
     pub unique: BTreeSet<Vec<Arc<str>>>,
+    /// The first column of each secondary index, where its entries are locked too (InnoDB).
+    pub indexed: BTreeSet<Arc<str>>,
 }
 
 /// The tables of a database.
@@ -67,6 +69,19 @@ impl Catalogue {
         let within = |key: &Vec<Arc<str>>| key.iter().all(|column| columns.contains(column));
         within(&self.identity(table))
             || self.tables.get(table).is_some_and(|table| table.unique.iter().any(within))
+    }
+
+    /// Whether rows chosen by these columns may be found by a secondary index whose entries are
+    /// locked.
+    #[must_use]
+    pub fn found_by_index<'c>(
+        &self,
+        table: &str,
+        columns: impl Iterator<Item = &'c Arc<str>> + Clone,
+    ) -> bool {
+        let by_primary = self.identity(table).iter().all(|key| columns.clone().any(|c| c == key));
+        let indexed = |table: &Table| columns.clone().any(|c| table.indexed.contains(c));
+        !by_primary && self.tables.get(table).is_some_and(indexed)
     }
 
     /// Whether a column belongs to a key that others may refer to.

@@ -8,6 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A value that names a row or an advisory lock.
+///
+/// ```
+/// use cupping::txn::lockdep::Key;
+///
+/// assert!(Key::from(9_i64) < Key::from(10_i64));
+/// assert!(Key::from("9") > Key::from("10"), "texts compare as texts");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// An integer.
@@ -44,10 +51,19 @@ impl From<String> for Key {
 }
 
 /// Things that are locked alike, whichever of them it is.
+///
+/// ```
+/// use cupping::txn::lockdep::Class;
+///
+/// assert_eq!(Class::Rows("region".into()).to_string(), "rows of region");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// The rows of a table.
     Rows(Arc<str>),
+    /// The entries of a table's secondary indexes (InnoDB): locked before the rows that are found
+    /// by them.
+    Index(Arc<str>),
     /// A table itself.
     Table(Arc<str>),
     /// PostgreSQL's advisory locks of one 64-bit key, or those of two with the same first.
@@ -60,6 +76,7 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rows(table) => write!(f, "rows of {table}"),
+            Self::Index(table) => write!(f, "index entries of {table}"),
             Self::Table(table) => write!(f, "table {table}"),
             Self::Advisory(None) => f.write_str("advisory locks"),
             Self::Advisory(Some(Key::Int(space))) => write!(f, "advisory locks ({space}, …)"),
@@ -71,6 +88,14 @@ impl fmt::Display for Class {
 
 /// How something is locked. The first seven are of rows, the others of tables; an advisory or
 /// named lock is taken as [`Mode::TableShare`] or [`Mode::Exclusive`].
+///
+/// ```
+/// use cupping::txn::lockdep::Mode;
+///
+/// assert!(Mode::Update.waits_for(Mode::KeyShare));
+/// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare));
+/// assert!(Mode::Update.covers(Mode::Share));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// `FOR KEY SHARE`: what a foreign key takes of its parent.

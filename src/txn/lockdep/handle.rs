@@ -84,12 +84,26 @@ impl Lockdep {
 
     /// Inversions are kept and logged, and fail no unit: for looking at code that is known to
     /// deadlock, and with [`Lockdep::assert_clean`] at the end.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// let lockdep = Lockdep::new().reporting();
+    /// lockdep.assert_clean();
+    /// ```
     #[must_use]
     pub fn reporting(self) -> Self {
         Self { reports_only: true, ..self }
     }
 
     /// Each database has a graph of its own, by its name.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// let lockdep = Lockdep::new().per_database();
+    /// assert_eq!(lockdep.locks(), 0);
+    /// ```
     #[must_use]
     pub fn per_database(self) -> Self {
         Self { per_database: true, ..self }
@@ -129,6 +143,14 @@ impl Lockdep {
     }
 
     /// The inversions found so far.
+    ///
+    /// ```
+    /// use cupping::txn::Lockdep;
+    ///
+    /// for inversion in Lockdep::new().inversions() {
+    ///     println!("{:?}: {}", inversion.transactions, inversion.report);
+    /// }
+    /// ```
     #[must_use]
     pub fn inversions(&self) -> Vec<Inversion> {
         let records: Vec<Arc<Record>> = locked(&self.shared.records).values().cloned().collect();
@@ -161,6 +183,10 @@ impl Lockdep {
     }
 
     /// Panics with every inversion found so far.
+    ///
+    /// ```
+    /// cupping::txn::Lockdep::new().assert_clean();
+    /// ```
     ///
     /// # Panics
     /// When there is one.

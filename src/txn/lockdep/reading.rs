@@ -256,7 +256,8 @@ fn first_of(expressions: &[OrderByExpr]) -> Sorting {
         Some(OrderBySort::Desc) => false,
         Some(_) => return Sorting::None,
     };
-    column(&first.expr).map_or(Sorting::None, |(_, column)| Sorting::By(column, upwards))
+    let by = column(&first.expr).map_or_else(|| first.expr.to_string().into(), |(_, name)| name);
+    Sorting::By(by, upwards)
 }
 
 fn is_one(limit: Option<&LimitClause>) -> bool {

@@ -270,6 +270,7 @@ impl<DB: Dialect> Tx<DB> {
             waits: true,
             covering: Covering::Nothing,
             implied: false,
+            written: true,
         };
         let statement = format!("rows of {table} recorded by hand").into();
         followed.take(taken, &Place { location: Location::caller(), statement }, false);

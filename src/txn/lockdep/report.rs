@@ -8,6 +8,14 @@ use super::record::{Place, Witness};
 use std::fmt::Write;
 
 /// Transactions whose orders of locking contradict each other.
+///
+/// ```
+/// use cupping::txn::Lockdep;
+///
+/// for inversion in Lockdep::new().inversions() {
+///     println!("{}\n{}", inversion.transactions.join(", "), inversion.report);
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inversion {

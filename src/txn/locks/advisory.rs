@@ -11,7 +11,20 @@ use sqlx::Postgres;
 use std::time::Instant;
 
 /// A lock that ordinary transactions share and structural ones (a cascading delete) take alone,
-/// before any key. It lives in PostgreSQL's space of two 32-bit keys, which no [`lock_key`] meets.
+/// before any key. It lives in PostgreSQL's space of two 32-bit keys, which no `lock_key` meets.
+///
+/// ```no_run
+/// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
+/// # -> Result<(), cupping::txn::BodyError> {
+/// use cupping::txn::GateLock;
+///
+/// const CATALOGUE: GateLock = GateLock { class: 4711, object: 1 };
+///
+/// // Ordinary units: tx.gate_shared(CATALOGUE).await?;
+/// tx.gate_exclusive(CATALOGUE).await?;
+/// tx.execute("DELETE FROM coffee_bean WHERE roaster_id = 7").await?; // cascades
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLock {
     /// The first key.
@@ -22,6 +35,21 @@ pub struct GateLock {
 
 impl Tx<Postgres> {
     /// Locks every key until the transaction ends, ascending, in a statement of its own.
+    ///
+    /// ```no_run
+    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>, ids: &[i64])
+    /// # -> Result<(), cupping::txn::BodyError> {
+    /// use cupping::txn::{LockKeys, lock_key};
+    ///
+    /// let keys = ids.iter().map(|id| lock_key("bean", &id.to_string()));
+    /// tx.advisory_xact_locks(&LockKeys::new(keys)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Hazards
+    /// A key keeps out those who take it, and nobody else. Each takes a place in the server's lock
+    /// table until the transaction ends (`max_locks_per_transaction` × connections): lock one key a
+    /// thing that is replaced, not one a row.
     ///
     /// # Errors
     /// When a lock is not granted in time, or a key is not above all those already held.
@@ -64,7 +92,7 @@ impl Tx<Postgres> {
         Ok(granted)
     }
 
-    /// Shares a gate until the transaction ends. Must be its first lock.
+    /// Shares a gate until the transaction ends. Must be its first lock. Example: see [`GateLock`].
     ///
     /// # Errors
     /// When the gate is not granted in time (the unit then fails as `GateBusy`, without a retry of
@@ -75,6 +103,7 @@ impl Tx<Postgres> {
     }
 
     /// Takes a gate alone until the transaction ends. Must be its first lock.
+    /// Example: see [`GateLock`].
     ///
     /// # Errors
     /// As [`Tx::gate_shared`].

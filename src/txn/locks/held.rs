@@ -10,6 +10,7 @@ use crate::txn::body::{BodyError, Cause};
 
 /// What a transaction holds.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite has rows alone"))]
 pub(in crate::txn) struct Held {
     gate: Option<bool>,
     key: Option<i64>,
@@ -27,6 +28,7 @@ fn refused(message: String) -> BodyError {
     BodyError(Cause::LockOrder(message))
 }
 
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite has rows alone"))]
 impl Held {
     /// Before keys are waited for.
     pub(super) fn admit_keys(&mut self, keys: &LockKeys) -> Result<(), BodyError> {

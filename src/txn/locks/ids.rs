@@ -92,7 +92,7 @@ impl From<Vec<[u8; 16]>> for LockIds {
 }
 
 impl LockIds {
-    /// How many.
+    /// How many. Example: see [`LockIds`].
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -102,25 +102,25 @@ impl LockIds {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are none. Example: see [`LockIds`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The integers; none where the ids are of another kind.
+    /// The integers; none where the ids are of another kind. Example: see [`LockIds`].
     #[must_use]
     pub fn ints(&self) -> &[i64] {
         if let Ids::Int(ids) = &self.0 { ids } else { &[] }
     }
 
-    /// The texts; none where the ids are of another kind.
+    /// The texts; none where the ids are of another kind. Example: see [`LockIds`].
     #[must_use]
     pub fn texts(&self) -> &[String] {
         if let Ids::Text(ids) = &self.0 { ids } else { &[] }
     }
 
-    /// The UUIDs' bytes; none where the ids are of another kind.
+    /// The UUIDs' bytes; none where the ids are of another kind. Example: see [`LockIds`].
     #[must_use]
     pub fn uuids(&self) -> &[[u8; 16]] {
         if let Ids::Uuid(ids) = &self.0 { ids } else { &[] }

@@ -36,7 +36,7 @@ pub fn lock_key(namespace: &str, id: &str) -> i64 {
 pub struct LockKeys(Vec<i64>);
 
 impl LockKeys {
-    /// Sorts and de-duplicates by the integer.
+    /// Sorts and de-duplicates by the integer. Example: see [`LockKeys`].
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = i64>) -> Self {
         let mut keys: Vec<i64> = keys.into_iter().collect();
@@ -45,7 +45,7 @@ impl LockKeys {
         Self(keys)
     }
 
-    /// The keys, ascending.
+    /// The keys, ascending. Example: see [`LockKeys`].
     #[must_use]
     pub fn as_slice(&self) -> &[i64] {
         &self.0

@@ -18,6 +18,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Why a named lock was not granted.
+///
+/// ```
+/// use cupping::txn::{NamedLockError, TxnError};
+///
+/// /// Whom to ask for (`SELECT IS_USED_LOCK(name)`) when a unit has given up.
+/// fn wanted(error: &TxnError) -> Option<&str> {
+///     let TxnError::Exhausted { source, .. } = error else { return None };
+///     match source.downcast_ref()? {
+///         NamedLockError::Busy { name } => Some(name),
+///         _ => None,
+///     }
+/// }
+/// # assert_eq!(wanted(&TxnError::Panicked { name: "swap" }), None);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NamedLockError {

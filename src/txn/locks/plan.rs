@@ -28,7 +28,7 @@ pub struct TableRank {
 }
 
 impl TableRank {
-    /// A table at a rank.
+    /// A table at a rank. Example: see [`TableRank`].
     #[must_use]
     pub const fn new(rank: u32, table: &'static str, key: &'static str) -> Self {
         Self { rank, table, key }
@@ -40,6 +40,13 @@ impl TableRank {
 /// MySQL and MariaDB know two: [`Strength::KeyShare`] and [`Strength::Share`] are their shared
 /// lock, the others their exclusive one. On SQLite a transaction that writes excludes all others
 /// from its beginning (BEGIN IMMEDIATE), so there is nothing to choose.
+///
+/// ```
+/// use cupping::txn::Strength;
+///
+/// assert_eq!(Strength::default(), Strength::NoKeyUpdate);
+/// assert!(Strength::KeyShare < Strength::Update);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Strength {
     /// The row stays, and its key too: what a foreign key asks for.
@@ -89,20 +96,20 @@ impl Entry {
 }
 
 impl LockPlan {
-    /// An empty plan.
+    /// An empty plan. Example: see [`LockPlan`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With rows of a table, to be changed without changing their keys.
+    /// With rows of a table, to be changed without changing their keys. Example: see [`LockPlan`].
     #[must_use]
     pub fn rows(self, table: TableRank, ids: impl Into<LockIds>) -> Self {
         self.rows_for(Strength::default(), table, ids)
     }
 
     /// With rows of a table, at a strength; a table named twice is locked once, at the greater of
-    /// both.
+    /// both. Example: see [`LockPlan`].
     #[must_use]
     pub fn rows_for(
         mut self,
@@ -135,13 +142,13 @@ impl LockPlan {
         self
     }
 
-    /// How many rows.
+    /// How many rows. Example: see [`LockPlan`].
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.iter().map(|entry| entry.ids.len()).sum()
     }
 
-    /// Whether there are none.
+    /// Whether there are none. Example: see [`LockPlan`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -160,12 +167,38 @@ impl LockPlan {
 }
 
 /// The rows that a plan has locked.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::{LockIds, LockPlan, TableRank, Transactor, TxnOptions, work};
+///
+/// const BEAN: TableRank = TableRank::new(1, "bean", "id");
+///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// Transactor::new(pool)
+///     .run("lock", &TxnOptions::default(), work!(|tx| {
+///         tx.execute("CREATE TABLE bean (id INTEGER PRIMARY KEY)").await?;
+///         tx.execute("INSERT INTO bean VALUES (1), (2)").await?;
+///         let locked = tx.lock_rows(&LockPlan::new().rows(BEAN, vec![3_i64, 2])).await?;
+///         assert_eq!(locked.existing(&BEAN), Some(&LockIds::from(vec![2_i64])));
+///         assert_eq!(locked.missing(&BEAN), Some(LockIds::from(vec![3_i64])));
+///         assert!(!locked.is_complete());
+///         Ok(())
+///     }))
+///     .await?;
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Locked(pub(super) Vec<(Entry, LockIds)>);
 
 impl Locked {
     /// The rows of a table that were there, and are locked now; `None` for a table of which the
-    /// plan wants no row.
+    /// plan wants no row. Example: see [`Locked`].
     #[must_use]
     pub fn existing(&self, table: &TableRank) -> Option<&LockIds> {
         self.0.iter().find(|(entry, _)| entry.table == *table).map(|(_, ids)| ids)
@@ -173,14 +206,14 @@ impl Locked {
 
     /// The rows of a table that were not there, so that nothing is locked for them; `None` as for
     /// [`Locked::existing`]. Texts count as missing when the database spells them differently (a
-    /// collation that ignores case).
+    /// collation that ignores case). Example: see [`Locked`].
     #[must_use]
     pub fn missing(&self, table: &TableRank) -> Option<LockIds> {
         let (entry, ids) = self.0.iter().find(|(entry, _)| entry.table == *table)?;
         Some(entry.ids.without(ids))
     }
 
-    /// Whether every row of the plan was there.
+    /// Whether every row of the plan was there. Example: see [`Locked`].
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.0.iter().all(|(entry, ids)| entry.ids.len() == ids.len())
@@ -188,6 +221,19 @@ impl Locked {
 }
 
 /// What became of a plan that must not wait.
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")]
+/// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
+/// # -> Result<(), cupping::txn::BodyError> {
+/// use cupping::txn::{LockPlan, TableRank, TryLocked};
+///
+/// const BEAN: TableRank = TableRank::new(1, "bean", "id");
+///
+/// let tried = tx.try_lock_rows(&LockPlan::new().rows(BEAN, vec![3_i64])).await?;
+/// assert!(!matches!(tried, TryLocked::Busy { table: "region" }), "it is not in the plan");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub enum TryLocked {

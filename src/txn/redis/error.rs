@@ -9,6 +9,13 @@ use std::error::Error;
 use std::time::Duration;
 
 /// Why Redis did not do what it was asked.
+///
+/// ```
+/// use cupping::txn::redis::{LinkError, RedisLink, RedisSettings};
+///
+/// let wrong = RedisLink::new("http://example.org", RedisSettings::default());
+/// assert!(matches!(wrong, Err(LinkError::Url { .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -98,6 +105,19 @@ impl From<CallError<LinkError>> for LinkError {
 }
 
 /// Why a lock was not granted, or is not held.
+///
+/// ```no_run
+/// # use cupping::txn::redis::RedisLock;
+/// # async fn example(lock: RedisLock) {
+/// use cupping::txn::redis::LockError;
+///
+/// match lock.acquire("report", "2024").await {
+///     Ok(guard) => drop(guard),
+///     Err(LockError::Timeout { name, .. }) => tracing::info!(name, "somebody else is at it"),
+///     Err(error) => tracing::warn!(%error, "Redis is out of reach"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
@@ -156,6 +176,22 @@ impl LockError {
 }
 
 /// Why [`super::RedisIdempotency::once`] has no result. `E` is the work's own error.
+///
+/// ```
+/// use cupping::txn::redis::OnceError;
+/// use std::io;
+///
+/// /// What a webhook answers.
+/// fn status(error: &OnceError<io::Error>) -> u16 {
+///     match error {
+///         OnceError::InProgress { .. } => 409,
+///         OnceError::FingerprintMismatch { .. } => 422,
+///         OnceError::Unavailable { .. } => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&OnceError::InProgress { key: "payments:17".into() }), 409);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnceError<E: Error + 'static> {
@@ -212,7 +248,7 @@ pub enum OnceError<E: Error + 'static> {
 
 impl<E: Error + 'static> OnceError<E> {
     /// Whether the same call may be made again. What the work's own error means, only the caller
-    /// knows: it answers `Permanent` here.
+    /// knows: it answers `Permanent` here. Example: see [`OnceError`].
     #[must_use]
     pub fn retryability(&self) -> Retryability {
         match self {

@@ -27,12 +27,13 @@ pub struct FencingToken(u64);
 
 impl FencingToken {
     /// From its number, when it came from elsewhere (a message, a request).
+    /// Example: see [`FencingToken`].
     #[must_use]
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Its number; below 2⁵³, so that any JSON reader keeps it.
+    /// Its number; below 2⁵³, so that any JSON reader keeps it. Example: see [`FencingToken`].
     #[must_use]
     pub fn number(self) -> u64 {
         self.0
@@ -46,6 +47,17 @@ impl fmt::Display for FencingToken {
 }
 
 /// A holder is too late: a newer one has written already. The transaction is rolled back; stop.
+///
+/// ```
+/// use cupping::txn::TxnError;
+/// use cupping::txn::redis::FenceRefused;
+///
+/// /// Whether a unit was refused because a newer holder has written.
+/// fn too_late(error: &TxnError) -> bool {
+///     matches!(error, TxnError::Body { source, .. } if source.is::<FenceRefused>())
+/// }
+/// # assert!(!too_late(&TxnError::Panicked { name: "swap" }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "token {presented} for {resource} is older than {newest}: the lock expired and a newer holder \
@@ -61,6 +73,13 @@ pub struct FenceRefused {
 }
 
 /// A database that can hold a fence.
+///
+/// ```
+/// use cupping::txn::redis::{FENCE_TABLE, Fenced};
+///
+/// # #[cfg(feature = "postgres")]
+/// assert!(<sqlx::Postgres as Fenced>::DDL.contains(FENCE_TABLE));
+/// ```
 pub trait Fenced: Dialect {
     /// Creates the table unless it is there.
     const DDL: &'static str;

@@ -68,18 +68,20 @@ impl LockGuard {
     }
 
     /// The fencing token: larger than that of every earlier holder of this lock.
+    /// Example: see [`LockGuard`].
     #[must_use]
     pub fn token(&self) -> FencingToken {
         self.token
     }
 
-    /// Scope and resource, for people.
+    /// Scope and resource, for people. Example: see [`LockGuard`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.claim.name
     }
 
     /// Time left before the lock may expire; zero when it is lost.
+    /// Example: see [`LockGuard::extend`].
     #[must_use]
     pub fn remaining(&self) -> Duration {
         if self.lost.is_cancelled() {
@@ -88,13 +90,28 @@ impl LockGuard {
         self.until.borrow().saturating_duration_since(Instant::now())
     }
 
-    /// Cancelled when the lock is lost. Never cancelled by a release.
+    /// Cancelled when the lock is lost. Never cancelled by a release. Example: see [`LockGuard`].
     #[must_use]
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
     }
 
     /// Extends the lock to at least `ttl` from now; never shortens it.
+    ///
+    /// ```no_run
+    /// # use cupping::txn::redis::{LockError, LockGuard};
+    /// # async fn example(guard: LockGuard) -> Result<(), LockError> {
+    /// use std::time::Duration;
+    ///
+    /// for batch in 0..100 {
+    ///     if guard.remaining() < Duration::from_secs(10) {
+    ///         guard.extend(Duration::from_secs(30)).await?;
+    ///     }
+    ///     tracing::debug!(batch, lock = guard.name(), token = guard.token().number(), "generated");
+    /// }
+    /// guard.release().await
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`LockError::Lost`] when another has it or it expired; [`LockError::Unavailable`] when Redis
@@ -135,7 +152,7 @@ impl LockGuard {
         }
     }
 
-    /// Releases the lock and waits for the keeper to end.
+    /// Releases the lock and waits for the keeper to end. Example: see [`LockGuard`].
     ///
     /// # Errors
     /// [`LockError::NotHeld`] when it had been lost: the work may have run beside another's.

@@ -25,6 +25,13 @@ const PAUSE: EqualJitter = EqualJitter {
 };
 
 /// What becomes of a call whose twin is at work.
+///
+/// ```
+/// use cupping::txn::redis::{OnceOptions, Twin};
+/// use std::time::Duration;
+///
+/// assert_eq!(OnceOptions::default().twin, Twin::Wait(Duration::from_secs(10)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Twin {
     /// It waits for the twin's result, this long at most.
@@ -62,6 +69,12 @@ impl Default for OnceOptions {
 }
 
 /// A result, and whether this call made it.
+///
+/// ```
+/// use cupping::txn::redis::Once;
+///
+/// assert_eq!(Once::Replayed("receipt 1").into_value(), "receipt 1");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once<T> {
     /// This call did the work.
@@ -71,7 +84,7 @@ pub enum Once<T> {
 }
 
 impl<T> Once<T> {
-    /// The result, whoever made it.
+    /// The result, whoever made it. Example: see [`Once`].
     pub fn into_value(self) -> T {
         match self {
             Self::Fresh(value) | Self::Replayed(value) => value,
@@ -114,7 +127,7 @@ pub struct RedisIdempotency {
 }
 
 impl RedisIdempotency {
-    /// Records on this Redis.
+    /// Records on this Redis. Example: see [`RedisIdempotency`].
     #[must_use]
     pub fn new(link: RedisLink) -> Self {
         Self { link }
@@ -126,6 +139,7 @@ impl RedisIdempotency {
     /// key with two fingerprints is a mistake that is not answered with somebody else's result.
     /// A failed work stores nothing and frees the key. The work is dropped when its lease is lost;
     /// when the call itself is dropped, the lease has to run out before the next call works.
+    /// Example: see [`RedisIdempotency`].
     ///
     /// # Errors
     /// [`OnceError`]; each variant says whether the work was done.

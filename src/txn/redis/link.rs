@@ -86,6 +86,7 @@ impl fmt::Debug for RedisLink {
 
 impl RedisLink {
     /// Connects when it is first used, so that a Redis that is down does not stop a start.
+    /// Example: see [`RedisLink`].
     ///
     /// # Errors
     /// [`LinkError::Url`] when the URL cannot be read.
@@ -97,6 +98,17 @@ impl RedisLink {
     }
 
     /// The breaker around this Redis.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), cupping::txn::redis::LinkError> {
+    /// use cupping::resilience::breaker::BreakerState;
+    /// use cupping::txn::redis::{RedisLink, RedisSettings};
+    ///
+    /// let link = RedisLink::new("redis://127.0.0.1:6379/0", RedisSettings::default())?;
+    /// assert_eq!(link.breaker().state(), BreakerState::Closed);
+    /// # Ok(()) }
+    /// # example().unwrap();
+    /// ```
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.shared.breaker

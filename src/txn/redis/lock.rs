@@ -77,13 +77,13 @@ pub struct RedisLock {
 }
 
 impl RedisLock {
-    /// Locks with these settings.
+    /// Locks with these settings. Example: see [`RedisLock`].
     #[must_use]
     pub fn new(link: RedisLink, settings: LockSettings) -> Self {
         Self { link, settings }
     }
 
-    /// Takes the lock now, or says `None` when another has it.
+    /// Takes the lock now, or says `None` when another has it. Example: see [`RedisLock`].
     ///
     /// # Errors
     /// [`LockError::Unavailable`] when Redis does not answer or its breaker is open.
@@ -98,7 +98,7 @@ impl RedisLock {
         Ok(granted)
     }
 
-    /// Takes the lock, and waits for it while another has it.
+    /// Takes the lock, and waits for it while another has it. Example: see [`LockGuard`].
     ///
     /// # Errors
     /// [`LockError::Timeout`] when another had it all the time, [`LockError::Unavailable`] when

@@ -13,6 +13,7 @@ const BOX: usize = 80;
 
 impl Explanation {
     /// A Mermaid flowchart: one subgraph a deadlock, the victim marked.
+    /// Example: see [`Explanation`].
     #[must_use]
     pub fn mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_owned()];
@@ -36,7 +37,7 @@ impl Explanation {
         lines.join("\n")
     }
 
-    /// A Graphviz digraph: one cluster a deadlock, the victim marked.
+    /// A Graphviz digraph: one cluster a deadlock, the victim marked. Example: see [`Explanation`].
     #[must_use]
     pub fn dot(&self) -> String {
         let mut lines = vec!["digraph deadlocks {".to_owned(), "  node [shape=box];".to_owned()];

@@ -10,7 +10,7 @@ const WIDTH: usize = 80;
 const SHOWN: usize = 64;
 
 impl Explanation {
-    /// The explanation for people, without a line break at its end.
+    /// The explanation for people, without a line break at its end. Example: see [`Explanation`].
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = Vec::new();

@@ -36,11 +36,30 @@ pub(super) fn resolve(values: &Values, arguments: &[Argument]) -> Vec<Value> {
         Values::AnyOf(array) | Values::Unnested(array) => match array {
             Operand::Bound(number) => match arguments.get(*number) {
                 Some(Argument::Many(keys)) => keys.iter().cloned().map(Value::Known).collect(),
+                Some(Argument::One(Key::Text(text))) => match elements(text) {
+                    Some(keys) => keys.into_iter().map(Value::Known).collect(),
+                    None => vec![Value::Opaque, Value::Opaque],
+                },
                 _ => vec![Value::Opaque, Value::Opaque],
             },
             _ => vec![Value::Opaque, Value::Opaque],
         },
     }
+}
+
+/// The elements of an array that was bound as PostgreSQL's text: integers, or plain texts.
+fn elements(array: &str) -> Option<Vec<Key>> {
+    let inside = array.strip_prefix('{')?.strip_suffix('}')?;
+    if inside.is_empty() {
+        return Some(Vec::new());
+    }
+    let numbers: Option<Vec<Key>> =
+        inside.split(',').map(|number| number.parse().ok().map(Key::Int)).collect();
+    numbers.or_else(|| {
+        let quoted = inside.strip_prefix('"')?.strip_suffix('"')?;
+        let plain = !quoted.contains('\\');
+        plain.then(|| quoted.split("\",\"").map(Key::from).collect())
+    })
 }
 
 /// Every value, if all can be seen.

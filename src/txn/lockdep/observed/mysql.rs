@@ -33,6 +33,10 @@ const KEYS: &str = "SELECT CAST(k.constraint_name AS CHAR), CAST(LOWER(k.table_n
      GROUP BY k.constraint_name, k.table_name, k.referenced_table_name, r.delete_rule \
      ORDER BY k.table_name, k.constraint_name";
 
+const INDEXED: &str = "SELECT DISTINCT CAST(LOWER(table_name) AS CHAR), \
+     CAST(LOWER(column_name) AS CHAR) FROM information_schema.statistics \
+     WHERE table_schema = DATABASE() AND seq_in_index = 1 AND index_name <> 'PRIMARY'";
+
 impl Observed for MySql {
     const FLAVOUR: Option<Flavour> = Some(Flavour::MySql);
 
@@ -55,13 +59,20 @@ impl Observed for MySql {
         Box::pin(async move {
             let tables = sqlx::query_as(TABLES).persistent(false).fetch_all(&mut *connection);
             let tables: Vec<(String, String, bool)> = tables.await?;
-            let keys = sqlx::query_as(KEYS).persistent(false).fetch_all(connection);
+            let keys = sqlx::query_as(KEYS).persistent(false).fetch_all(&mut *connection);
             let keys: Vec<KeyRow> = keys.await?;
-            Ok(assemble(tables, keys, |action| match action {
+            let indexed = sqlx::query_as(INDEXED).persistent(false).fetch_all(connection);
+            let indexed: Vec<(String, String)> = indexed.await?;
+            let mut catalogue = assemble(tables, keys, |action| match action {
                 "CASCADE" => OnDelete::Cascade,
                 "SET NULL" | "SET DEFAULT" => OnDelete::Overwrite,
                 _ => OnDelete::Refuse,
-            }))
+            });
+            for (table, column) in indexed {
+                let table = catalogue.tables.entry(table.into()).or_default();
+                table.indexed.insert(column.into());
+            }
+            Ok(catalogue)
         })
     }
 }

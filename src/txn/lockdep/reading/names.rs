@@ -59,7 +59,7 @@ pub(super) fn column(expression: &Expr) -> Option<(Option<String>, Arc<str>)> {
             Some((Some(ident(qualifier)), ident(name).into()))
         }
         Expr::Nested(inner) => column(inner),
-        Expr::Cast { expr, .. } => column(expr),
+        Expr::Cast { expr, .. } | Expr::Collate { expr, .. } => column(expr),
         _ => None,
     }
 }
