@@ -16,7 +16,7 @@ const BEANS: i64 = 40;
 const SOURCES: usize = 3;
 const SIMILAR: usize = 8;
 /// How long the editor's transaction stays open.
-const EDITS_FOR: Duration = Duration::from_millis(20);
+const EDITS_FOR: Duration = Duration::from_millis(100);
 
 const BEAN: TableRank = TableRank::new(1, "bean", "id");
 

@@ -13,7 +13,7 @@ mod outcome;
 mod schedule_swap;
 #[cfg(all(feature = "txn", feature = "mysql"))]
 mod shared_timestamp;
-#[cfg(all(feature = "txn", feature = "postgres"))]
+#[cfg(feature = "postgres")]
 mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
