@@ -48,6 +48,14 @@ const WRONG: &str = "SELECT count(*) FROM (
                          WINDOW by_column AS (PARTITION BY column_id ORDER BY position)
                      ) AS placed WHERE position <> should_be";
 
+/// Has every move of the first ticket fail in its COMMIT.
+const FORBID: &str = "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS
+                          'BEGIN RAISE EXCEPTION ''this ticket stays''; END';
+                      CREATE CONSTRAINT TRIGGER forbidden AFTER UPDATE ON ticket
+                          DEFERRABLE INITIALLY DEFERRED
+                          FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION forbid()";
+const ALLOW: &str = "DROP TRIGGER forbidden ON ticket";
+
 /// How much slower than alone a move may be under contention: wall time by moves.
 const SLOWDOWN: f64 = 3.0;
 
@@ -147,6 +155,8 @@ async fn new(
     let few = statements_of_a_move(&board, 2).await?;
     let many = statements_of_a_move(&board, 200).await?;
     promises.hold(few == many, format!("{few} statements a move, not {many} over 200 positions"));
+    let silent = nothing_is_told_of_a_failed_move(&board, &pool).await?;
+    promises.hold(silent, "a move that fails in its COMMIT is told to nobody");
 
     // Before and after the crowd, so that a machine that gets busy meanwhile slows both down.
     let mut alone = alone_on(&board, arguments).await?;
@@ -215,6 +225,14 @@ async fn statements_of_a_move(board: &Board, positions: i32) -> Result<u64, Fail
     let before = statements::sent();
     board.move_to_position(1, 1, positions).await?;
     Ok(statements::sent() - before)
+}
+
+async fn nothing_is_told_of_a_failed_move(board: &Board, pool: &PgPool) -> Result<bool, Failure> {
+    sqlx::raw_sql(FORBID).execute(pool).await?;
+    let mut news = board.news();
+    let moved = board.move_to_position(1, 2, 0).await;
+    sqlx::raw_sql(ALLOW).execute(pool).await?;
+    Ok(moved.is_err() && news.try_recv().is_err())
 }
 
 /// How long a move takes when nobody else moves anything: the same moves, one after the other.
