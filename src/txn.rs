@@ -25,7 +25,6 @@ mod progress;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod release;
-
 mod scope;
 mod statement;
 mod statements;

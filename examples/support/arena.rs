@@ -35,6 +35,13 @@ impl Arena {
         self.server.clone().database(&self.name).options([("deadlock_timeout", "50ms")])
     }
 
+    /// How another process connects to it.
+    #[allow(dead_code, reason = "not every example has other processes")]
+    pub fn options_of(url: &str, name: &str) -> Result<PgConnectOptions, Failure> {
+        let (server, name) = (PgConnectOptions::from_str(url)?, name.to_owned());
+        Ok(Self { server, name }.options())
+    }
+
     /// A pool on it.
     pub async fn pool(&self, connections: u32) -> Result<PgPool, Failure> {
         let options = PgPoolOptions::new().max_connections(connections);

@@ -9,7 +9,11 @@ mod bean_similarity;
 #[cfg(all(feature = "txn", feature = "postgres"))]
 mod directory_sync;
 mod outcome;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod schedule_swap;
 #[cfg(all(feature = "txn", feature = "mysql"))]
 mod shared_timestamp;
+#[cfg(feature = "postgres")]
+mod ticket_board;
 #[cfg(feature = "redis")]
 mod webhook;
