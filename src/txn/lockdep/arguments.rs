@@ -229,6 +229,14 @@ mod tests {
                 one(9_i16),
             ]
         );
+        #[cfg(feature = "service")]
+        {
+            let mut arguments = sqlx::postgres::PgArguments::default();
+            let id = uuid::Uuid::from_bytes(*b"0123456789abcdef");
+            assert!(arguments.add(id).is_ok());
+            let read = postgres(&format!("{arguments:?}"));
+            assert_eq!(read, Some(vec![one(Key::Bytes(id.as_bytes().to_vec()))]), "{arguments:?}");
+        }
         let none = sqlx::postgres::PgArguments::default();
         assert_eq!(postgres(&format!("{none:?}")), Some(Vec::new()));
     }

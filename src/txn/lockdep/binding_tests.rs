@@ -93,7 +93,7 @@ fn a_deleted_parent_takes_its_children_and_theirs() {
 fn what_a_plan_sends_shows_its_ids_and_its_order() {
     let ids_of = |text: &str| {
         let sql = "SELECT CAST(r.id AS text) FROM board AS r WHERE \
-                   r.id = ANY(CAST(CAST($1 AS text) AS bigint[])) \
+                   r.id = ANY(CAST(CAST($1 AS text) AS uuid[])) \
                    ORDER BY r.id COLLATE \"C\" FOR NO KEY UPDATE";
         let taken = postgres(sql, &[Argument::One(text.into())]).remove(0);
         assert_eq!(taken.order, Order::By("id".into(), true));
@@ -101,6 +101,9 @@ fn what_a_plan_sends_shows_its_ids_and_its_order() {
         taken.which
     };
     assert_eq!(ids_of("{1,2}"), ids(&[1, 2]));
+    let array = "{30313233-3435-3637-3839-616263646566,30313233-3435-3637-3839-616263646567}";
+    let uuids = [*b"0123456789abcdef", *b"0123456789abcdeg"].map(|id| Key::Bytes(id.to_vec()));
+    assert_eq!(ids_of(array), Which::Known("id".into(), uuids.into()));
     let texts = [Key::from("a"), Key::from("b c")];
     assert_eq!(ids_of("{\"a\",\"b c\"}"), Which::Known("id".into(), texts.into()));
     assert_eq!(ids_of("{\"a\\\\\"}"), Which::Unseen);

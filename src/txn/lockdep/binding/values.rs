@@ -47,7 +47,7 @@ pub(super) fn resolve(values: &Values, arguments: &[Argument]) -> Vec<Value> {
     }
 }
 
-/// The elements of an array that was bound as PostgreSQL's text: integers, or plain texts.
+/// The elements of an array that was bound as PostgreSQL's text: integers, UUIDs, or plain texts.
 fn elements(array: &str) -> Option<Vec<Key>> {
     let inside = array.strip_prefix('{')?.strip_suffix('}')?;
     if inside.is_empty() {
@@ -55,11 +55,19 @@ fn elements(array: &str) -> Option<Vec<Key>> {
     }
     let numbers: Option<Vec<Key>> =
         inside.split(',').map(|number| number.parse().ok().map(Key::Int)).collect();
-    numbers.or_else(|| {
+    let uuids = || inside.split(',').map(uuid).collect::<Option<Vec<Key>>>();
+    numbers.or_else(uuids).or_else(|| {
         let quoted = inside.strip_prefix('"')?.strip_suffix('"')?;
         let plain = !quoted.contains('\\');
         plain.then(|| quoted.split("\",\"").map(Key::from).collect())
     })
+}
+
+/// As an argument of that type is read.
+fn uuid(text: &str) -> Option<Key> {
+    let hex = (text.len() == 36).then(|| text.replace('-', ""))?;
+    let number = u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32)?;
+    Some(Key::Bytes(number.to_be_bytes().to_vec()))
 }
 
 /// Every value, if all can be seen.
