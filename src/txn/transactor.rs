@@ -270,7 +270,7 @@ impl<DB: Dialect> Transactor<DB> {
             progress: Arc::clone(&progress),
             ignores_deadlocks,
         };
-        let span = tracing::info_span!("transaction", name, db.system = DB::SYSTEM);
+        let span = tracing::info_span!("transaction", txn = name, db.system = DB::SYSTEM);
         let mut task = tokio::spawn(async move { unit.run(&body).await }.instrument(span));
         let mut joined = tokio::time::timeout_at(deadline, &mut task).await;
         if joined.is_err() {
