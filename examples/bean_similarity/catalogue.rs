@@ -43,6 +43,11 @@ impl Beans {
         self.ids[number * self.workers + worker]
     }
 
+    /// The first few.
+    pub fn first(&self, count: usize) -> &[Uuid] {
+        &self.ids[..count.min(self.ids.len())]
+    }
+
     /// A connection for each worker. Deadlocks are found after a fifth of what PostgreSQL waits
     /// unless it is told otherwise: in production the old handler's waits are longer.
     pub async fn pool(&self, arena: &Arena) -> Result<PgPool, Failure> {

@@ -50,8 +50,10 @@ async fn most_similar(
 }
 
 /// A bean's regions, in an order of its own.
+pub const REGIONS: &str = "
+    SELECT region_id FROM coffee_bean_region WHERE coffee_bean_id = $1
+    ORDER BY md5(coffee_bean_id::text || region_id::text)";
+
 async fn regions(connection: &mut PgConnection, bean: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
-    let sql = "SELECT region_id FROM coffee_bean_region WHERE coffee_bean_id = $1
-               ORDER BY md5(coffee_bean_id::text || region_id::text)";
-    sqlx::query_scalar(sql).bind(bean).fetch_all(connection).await
+    sqlx::query_scalar(REGIONS).bind(bean).fetch_all(connection).await
 }

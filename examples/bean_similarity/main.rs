@@ -11,6 +11,7 @@ mod catalogue;
 mod handler;
 mod ordered;
 mod service;
+mod unordered;
 
 #[path = "../support/arena.rs"]
 mod arena;
@@ -18,6 +19,8 @@ mod arena;
 mod contention;
 #[path = "../support/lock_wait.rs"]
 mod lock_wait;
+#[path = "../support/orders.rs"]
+mod orders;
 #[path = "../support/promises.rs"]
 mod promises;
 #[path = "../support/surfaced.rs"]
@@ -29,7 +32,9 @@ use arena::{Arena, Failure};
 use catalogue::Beans;
 use clap::Parser;
 use contention::{Measured, contend};
+use cupping::txn::Transactor;
 use lock_wait::LockWait;
+use orders::Orders;
 use promises::Promises;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,6 +67,9 @@ struct Arguments {
     seed: u64,
 }
 
+/// The note that tells what lockdep finds.
+const CONTRADICTIONS: &str = "contradicting lock orders";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = cupping::app::runtime::block_on(compare(&arguments));
@@ -75,7 +83,8 @@ fn main() -> ExitCode {
 }
 
 async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut forms = Vec::new();
+    // The import writes regions, parents first, under an advisory lock of its own.
+    let (orders, mut forms) = (Orders::everywhere().guarded("region"), Vec::new());
     let before = Arena::create(&arguments.postgres, "bean_similarity_before", "").await?;
     let measured = old_handlers(arguments, &before).await;
     before.remove().await?;
@@ -85,13 +94,14 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
     after.remove().await?;
     forms.push(measured?);
     table::print("Bean similarity", &forms, arguments.json);
-    Ok(judge(&forms))
+    Ok(judge(&forms, &orders))
 }
 
 /// The old handler as it was; and with its regions locked in order, the smallest change that helps.
 async fn old_handlers(arguments: &Arguments, arena: &Arena) -> Result<[Measured; 2], Failure> {
     let beans = Beans::create(arena, arguments).await?;
     catalogue::without_the_service(arena).await?;
+    let contradictions = contradictions(arena, &beans).await?;
     let workers = arguments.workers;
     let (watch, pool) = (LockWait::watch(arena.options()).await?, beans.pool(arena).await?);
     let operation = {
@@ -104,10 +114,13 @@ async fn old_handlers(arguments: &Arguments, arena: &Arena) -> Result<[Measured;
     let before = contend("before", workers, arguments.beans, operation).await;
     pool.close().await;
     let waited = watch.total().await?;
-    let before = with_waits(before, waited, arena.deadlocks().await?);
+    let mut before = with_waits(before, waited, arena.deadlocks().await?);
+    if let Some(found) = contradictions {
+        before = before.note(CONTRADICTIONS, found);
+    }
 
     let (watch, pool) = (LockWait::watch(arena.options()).await?, beans.pool(arena).await?);
-    let transactor = cupping::txn::Transactor::new(pool.clone());
+    let transactor = Transactor::new(pool.clone());
     let operation = {
         let beans = beans.clone();
         move |worker, number| {
@@ -120,6 +133,17 @@ async fn old_handlers(arguments: &Arguments, arena: &Arena) -> Result<[Measured;
     let waited = watch.total().await?;
     let new = arena.deadlocks().await? - before.deadlocks;
     Ok([before, with_waits(ordered, waited, new)])
+}
+
+/// What lockdep finds in the old handler, one bean after the other: no deadlock is needed.
+async fn contradictions(arena: &Arena, beans: &Beans) -> Result<Option<usize>, Failure> {
+    let (orders, pool) = (Orders::known_bad(), beans.pool(arena).await?);
+    let transactor = orders.watch(Transactor::new(pool.clone()));
+    for bean in beans.first(10) {
+        unordered::mark_regions(&transactor, *bean).await?;
+    }
+    pool.close().await;
+    Ok(orders.contradictions())
 }
 
 /// The same beans, a message each, through the service in this process.
@@ -151,13 +175,18 @@ fn with_waits(measured: Measured, waited: std::time::Duration, deadlocks: i64) -
     Measured { deadlocks, ..measured }
 }
 
-fn judge(forms: &[Measured]) -> ExitCode {
+fn judge(forms: &[Measured], orders: &Orders) -> ExitCode {
     let mut promises = Promises::default();
+    let of_the_rest = orders.contradictions().unwrap_or_default();
+    promises.hold(of_the_rest == 0, "no order of locks contradicts another after");
     for form in forms {
         let (name, deadlocks) = (&form.form, form.deadlocks);
         let errors = form.errors.len();
         if name == "before" {
             promises.hold(deadlocks > 0, "the old handler deadlocks");
+            let found = form.notes.iter().find(|(note, _)| note == CONTRADICTIONS);
+            let some = found.is_none_or(|(_, found)| found != "0");
+            promises.hold(some, "lockdep finds contradicting orders in the old handler");
             let told = |error: &String| {
                 error.contains("while updating tuple") && error.contains("relation \"region\"")
             };

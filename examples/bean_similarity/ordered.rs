@@ -2,7 +2,7 @@
 //!
 //! Decides: the order. Never does: end the waiting; beans that share a region still queue for it.
 
-use super::handler::MOST_SIMILAR;
+use super::handler::{MOST_SIMILAR, REGIONS};
 use cupping::txn::{BodyError, LockPlan, TableRank, Transactor, Tx, TxnError, TxnOptions, work};
 use sqlx::Postgres;
 use uuid::Uuid;
@@ -19,20 +19,21 @@ pub async fn handle(transactor: &Transactor<Postgres>, bean: Uuid) -> Result<(),
 }
 
 async fn write(tx: &mut Tx<Postgres>, bean: Uuid) -> Result<(), BodyError> {
-    let query = sqlx::query(MOST_SIMILAR).bind(bean);
-    let similar: Vec<(Uuid, f64)> = tx.fetch_all_as(query).await?;
-    let query = sqlx::query("SELECT region_id FROM coffee_bean_region WHERE coffee_bean_id = $1");
-    let regions: Vec<(Uuid,)> = tx.fetch_all_as(query.bind(bean)).await?;
-    let regions: Vec<Uuid> = regions.into_iter().map(|(region,)| region).collect();
-    // The one line that matters: every lock of this transaction, in one order, before any write.
-    let ids: Vec<[u8; 16]> = regions.iter().map(|region| region.into_bytes()).collect();
+    let similar: Vec<(Uuid, f64)> = tx.fetch_all_as(sqlx::query(MOST_SIMILAR).bind(bean)).await?;
+    let regions: Vec<(Uuid,)> = tx.fetch_all_as(sqlx::query(REGIONS).bind(bean)).await?;
+    // What matters: every lock on a shared row, in one order, before any write.
+    let ids: Vec<[u8; 16]> = regions.iter().map(|(region,)| region.into_bytes()).collect();
     tx.lock_rows(&LockPlan::new().rows(REGION, ids)).await?;
-    let query = sqlx::query("DELETE FROM coffee_bean_similarity WHERE source_bean_id = $1");
-    tx.execute(query.bind(bean)).await?;
-    let (others, scores): (Vec<Uuid>, Vec<f64>) = similar.into_iter().unzip();
-    let insert = "INSERT INTO coffee_bean_similarity SELECT $1, * FROM UNNEST($2, $3)";
-    tx.execute(sqlx::query(insert).bind(bean).bind(others).bind(scores)).await?;
-    let query = sqlx::query("UPDATE region SET similarities_at = now() WHERE id = ANY($1)");
-    tx.execute(query.bind(regions)).await?;
+    let delete = sqlx::query("DELETE FROM coffee_bean_similarity WHERE source_bean_id = $1");
+    tx.execute(delete.bind(bean)).await?;
+    for (other, score) in similar {
+        let insert = sqlx::query("INSERT INTO coffee_bean_similarity VALUES ($1, $2, $3)");
+        tx.execute(insert.bind(bean).bind(other).bind(score)).await?;
+    }
+    // In the bean's own order, as ever: they are locked already.
+    for (region,) in regions {
+        let update = sqlx::query("UPDATE region SET similarities_at = now() WHERE id = $1");
+        tx.execute(update.bind(region)).await?;
+    }
     Ok(())
 }

@@ -15,11 +15,14 @@ mod ordered;
 mod partitioned;
 mod processes;
 mod queued;
+mod unordered;
 
 #[path = "../support/arena.rs"]
 mod arena;
 #[path = "../support/contention.rs"]
 mod contention;
+#[path = "../support/orders.rs"]
+mod orders;
 #[path = "../support/promises.rs"]
 mod promises;
 #[path = "../support/surfaced.rs"]
@@ -33,6 +36,7 @@ use contention::{Measured, contend_while};
 use cupping::txn::Transactor;
 use directory::Directory;
 use jobs::Job;
+use orders::Orders;
 use processes::Process;
 use promises::Promises;
 use sqlx::postgres::PgPoolOptions;
@@ -76,6 +80,9 @@ struct Ground<'a> {
     directory: Arc<Directory>,
 }
 
+/// The note that tells what lockdep finds.
+const CONTRADICTIONS: &str = "contradicting lock orders";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -94,6 +101,7 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
     for (group, user) in &unknown {
         eprintln!("warning: member {user} of group {group} is unknown to the directory; left out");
     }
+    let orders = Orders::everywhere();
     let arena = Arena::create(&arguments.postgres, "directory_sync", database::SCHEMA).await?;
     let ground = Ground { arena: &arena, arguments, directory: Arc::new(directory) };
     let done = every_form(&ground).await;
@@ -103,7 +111,7 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let named = format!("{}: {}", named.len(), named.join(", "));
     forms[0].notes.push(("members unknown to the directory".into(), named));
     table::print("Directory sync", &forms, arguments.json);
-    Ok(judge(&forms))
+    Ok(judge(&forms, &orders))
 }
 
 async fn every_form(ground: &Ground<'_>) -> Result<Vec<Measured>, Failure> {
@@ -127,7 +135,26 @@ async fn before(ground: &Ground<'_>) -> Result<Measured, Failure> {
         }
     };
     let measured = contend_while("before", processes.len(), operation).await;
-    ground.finish(measured, &processes, deadlocks).await
+    let contradictions = contradictions(&processes, &ground.directory).await?;
+    let measured = ground.finish(measured, &processes, deadlocks).await?;
+    Ok(match contradictions {
+        Some(found) => measured.note(CONTRADICTIONS, found),
+        None => measured,
+    })
+}
+
+/// What lockdep finds in the order of the old sync, one job after the other: no deadlock is needed.
+async fn contradictions(
+    processes: &[Process],
+    directory: &Directory,
+) -> Result<Option<usize>, Failure> {
+    let orders = Orders::known_bad();
+    for process in processes {
+        let Some(job) = process.jobs.get(1) else { continue };
+        let transactor = orders.watch(process.transactor());
+        unordered::touch(&transactor, directory, job).await?;
+    }
+    Ok(orders.contradictions())
 }
 
 async fn in_order(ground: &Ground<'_>) -> Result<Measured, Failure> {
@@ -243,12 +270,17 @@ impl Ground<'_> {
     }
 }
 
-fn judge(forms: &[Measured]) -> ExitCode {
+fn judge(forms: &[Measured], orders: &Orders) -> ExitCode {
     let mut promises = Promises::default();
+    let of_the_rest = orders.contradictions().unwrap_or_default();
+    promises.hold(of_the_rest == 0, "no order of locks contradicts another after");
     for form in forms {
         let (name, deadlocks) = (&form.form, form.deadlocks);
         if name == "before" {
             promises.hold(deadlocks > 0, "the old sync deadlocks");
+            let found = form.notes.iter().find(|(note, _)| note == CONTRADICTIONS);
+            let some = found.is_none_or(|(_, found)| found != "0");
+            promises.hold(some, "lockdep finds contradicting orders in the old sync");
             continue;
         }
         let errors = form.errors.len();

@@ -16,6 +16,8 @@ mod requests;
 mod contention;
 #[path = "../support/mariadb.rs"]
 mod mariadb;
+#[path = "../support/orders.rs"]
+mod orders;
 #[path = "../support/promises.rs"]
 mod promises;
 #[path = "../support/table.rs"]
@@ -26,6 +28,7 @@ use coalesced::Seen;
 use contention::{Measured, contend};
 use cupping::txn::{Transactor, forensics};
 use mariadb::{Failure, MariaArena};
+use orders::Orders;
 use promises::Promises;
 use requests::Requests;
 use sqlx::{MySql, MySqlPool};
@@ -67,6 +70,9 @@ struct Arguments {
 /// The note that tells whether a form has lost something.
 const UNSEEN: &str = "touched rows not marked as seen";
 
+/// The note that tells what lockdep finds in the forms that write in an order of their own.
+const CONTRADICTIONS: &str = "contradicting lock orders";
+
 const SCHEMA: &str = "
     CREATE TABLE thing (id BIGINT PRIMARY KEY, last_seen DATETIME(6) NULL) ENGINE = InnoDB";
 
@@ -83,6 +89,7 @@ async fn main() -> ExitCode {
 }
 
 async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let orders = Orders::everywhere();
     let arena = MariaArena::create(&arguments.mariadb, "shared_timestamp", SCHEMA).await?;
     let done = every_form(arguments, &arena).await;
     arena.remove().await?;
@@ -97,6 +104,8 @@ async fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
         println!("\n  cupping deadlocks explain {}\n\n{}", report.display(), explanation.text());
     }
     let mut promises = judge(&forms);
+    let of_the_rest = orders.contradictions().unwrap_or_default();
+    promises.hold(of_the_rest == 0, "no order of locks contradicts another where it is avoided");
     let told =
         explanation.deadlocks.iter().any(|deadlock| deadlock.report.relation.contains("thing"));
     promises.hold(told, "the server's report tells of a deadlock on the table thing");
@@ -123,12 +132,13 @@ async fn every_form(
         .await?;
     let status = arena.status().await?;
     let ignored = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&ignored);
+    let (count, known) = (Arc::clone(&ignored), Orders::known_bad());
+    let watch = known.clone();
     let ignore = ground
         .run("ignore", move |pool, rows| {
-            let count = Arc::clone(&count);
+            let (count, watched) = (Arc::clone(&count), watch.watch(transactor(&pool)));
             async move {
-                let written = remedies::ignore(&transactor(&pool), &rows).await;
+                let written = remedies::ignore(&watched, &rows).await;
                 let written = written.map_err(|error| error.to_string())?;
                 count.fetch_add(usize::from(!written), Ordering::Relaxed);
                 Ok(())
@@ -136,12 +146,19 @@ async fn every_form(
         })
         .await?
         .note("requests that left the writing to their twins", ignored.load(Ordering::Relaxed));
-    let retry = ground
-        .run("retry", |pool, rows| async move {
-            let done = remedies::retry(&transactor(&pool), &rows).await;
-            done.map_err(|error| error.to_string())
+    let watch = known.clone();
+    let mut retry = ground
+        .run("retry", move |pool, rows| {
+            let watched = watch.watch(transactor(&pool));
+            async move {
+                let done = remedies::retry(&watched, &rows).await;
+                done.map_err(|error| error.to_string())
+            }
         })
         .await?;
+    if let Some(found) = known.contradictions() {
+        retry = retry.note(CONTRADICTIONS, found);
+    }
     let in_order = ground
         .run("avoid: in order", |pool, rows| async move {
             let done = remedies::in_order(&transactor(&pool), &rows).await;
@@ -225,6 +242,9 @@ fn judge(forms: &[Measured]) -> Promises {
         let unseen = form.notes.iter().find(|(note, _)| note == UNSEEN);
         let lost_none = unseen.is_some_and(|(_, rows)| rows == "0");
         promises.hold(lost_none, format!("{name}: every touched row is marked as seen"));
+        if let Some((_, found)) = form.notes.iter().find(|(note, _)| note == CONTRADICTIONS) {
+            promises.hold(found != "0", format!("{name}: lockdep finds contradicting orders"));
+        }
         if name.starts_with("avoid") {
             promises.hold(deadlocks == 0, format!("{name}: no deadlock (it had {deadlocks})"));
         }

@@ -22,5 +22,7 @@ fn the_old_handler_deadlocks_on_regions_and_the_service_does_not() {
         note.parse().expect("a number")
     };
     assert!(wait("service") <= wait("before"), "{} > {}", wait("service"), wait("before"));
+    #[cfg(feature = "lockdep")]
+    assert_ne!(outcome.note("before", "contradicting lock orders"), "0");
     assert_eq!(outcome.note("service", "messages acknowledged"), "120");
 }

@@ -9,6 +9,8 @@ fn a_directory_sync_loses_batches_to_deadlocks_and_none_by_any_remedy() {
     assert!(outcome.number("before", "deadlocks") >= 50.0, "deadlocks by the hundred");
     assert!(outcome.number("before", "errors_surfaced") > 0.0);
     assert_ne!(outcome.note("before", "rows unlike the directory"), "0");
+    #[cfg(feature = "lockdep")]
+    assert_ne!(outcome.note("before", "contradicting lock orders"), "0");
     for form in ["ordered batches", "parts by id", "one writer"] {
         assert_eq!(outcome.number(form, "deadlocks"), 0.0, "{form}");
         assert_eq!(outcome.number(form, "errors_surfaced"), 0.0, "{form}");

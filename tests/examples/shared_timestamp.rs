@@ -14,6 +14,8 @@ fn deadlocks_on_shared_timestamps_are_ignored_retried_or_avoided_and_none_surfac
     let outcome = Outcome::of("shared_timestamp", &["--mariadb", &url, "--report", report_path]);
     assert!(outcome.number("before", "deadlocks") > 0.0);
     assert!(outcome.number("before", "errors_surfaced") > 0.0);
+    #[cfg(feature = "lockdep")]
+    assert_ne!(outcome.note("retry", "contradicting lock orders"), "0");
     for form in FORMS {
         assert_eq!(outcome.number(form, "errors_surfaced"), 0.0, "{form}");
         assert_eq!(outcome.note(form, "touched rows not marked as seen"), "0", "{form}");
