@@ -4,11 +4,11 @@
 //! each region that they touch.
 
 use super::server::Server;
-use super::{AsyncUnit, Failure, work_for};
+use super::{AsyncUnit, Failure, ROUNDS, Score, work_for};
 use cupping::txn::{LockPlan, TableRank, Transactor, TxnOptions, work};
 use sqlx::{Executor, Postgres};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 const REGIONS: i64 = 20;
 const REGION: TableRank = TableRank::new(1, "region", "id");
@@ -39,7 +39,7 @@ impl Form {
 }
 
 impl AsyncUnit for Form {
-    async fn run(&self, transactor: &Transactor<Postgres>, _: u64) -> Result<u64, Failure> {
+    async fn run(&self, transactor: &Transactor<Postgres>, _: u64) -> Result<(), Failure> {
         let form = *self;
         let note = |_| (fastrand::i64(0..REGIONS), i64::from(fastrand::usize(0..ONE_IN) == 0));
         let mut notes: Vec<(i64, i64)> = (0..NOTES).map(note).collect();
@@ -47,7 +47,7 @@ impl AsyncUnit for Form {
             notes.retain(|(_, change)| *change != 0);
         }
         if notes.is_empty() {
-            return Ok(1);
+            return Ok(());
         }
         if matches!(form, Form::EachNote | Form::ChangesOnly) {
             let body = work!([notes] => |tx: Postgres| {
@@ -57,8 +57,7 @@ impl AsyncUnit for Form {
                 }
                 Ok(())
             });
-            transactor.run("note", &TxnOptions::default(), body).await?;
-            return Ok(1);
+            return Ok(transactor.run("note", &TxnOptions::default(), body).await?);
         }
         let mut sums = BTreeMap::new();
         for (region, change) in notes {
@@ -73,8 +72,7 @@ impl AsyncUnit for Form {
             tx.execute(sqlx::query(add).bind(regions).bind(changes)).await?;
             Ok(())
         });
-        transactor.run("note", &TxnOptions::default(), body).await?;
-        Ok(1)
+        Ok(transactor.run("note", &TxnOptions::default(), body).await?)
     }
 }
 
@@ -87,16 +85,21 @@ pub(crate) async fn compare(server: &Server) -> Result<(), Failure> {
         "\neach batch: {NOTES} notes about {REGIONS} regions, of which one in {ONE_IN} changes \
          something\n"
     );
-    println!("| {:<39} | deadlocks | failed | batches/s |", "how a batch is written");
+    let totals: [(Score, AtomicI64); Form::ALL.len()] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((form, _), (score, deadlocks)) in Form::ALL.iter().zip(&totals) {
+            let before = server.deadlocks().await?;
+            let pool = server.pool().await?;
+            score.add(&*work_for(&Transactor::new(pool.clone()), *form).await?);
+            pool.close().await;
+            deadlocks.fetch_add(server.deadlocks().await? - before, Ordering::Relaxed);
+        }
+    }
+    println!("| how a batch is written | deadlocks | failed | batches/s |");
     println!("|---|--:|--:|--:|");
-    for (form, name) in Form::ALL {
-        let before = server.deadlocks().await?;
-        let pool = server.pool().await?;
-        let score = work_for(&Transactor::new(pool.clone()), form).await?;
-        pool.close().await;
-        let deadlocks = server.deadlocks().await? - before;
-        let failed = score.failed.load(Ordering::Relaxed);
-        println!("| {name:<39} | {deadlocks} | {failed} | {:.0} |", score.per_second());
+    for ((_, name), (score, deadlocks)) in Form::ALL.iter().zip(&totals) {
+        let (deadlocks, failed) = (deadlocks.load(Ordering::Relaxed), score.failures());
+        println!("| {name} | {deadlocks} | {failed} | {:.0} |", score.per_second());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! meanwhile, and takes a while over it.
 
 use super::server::Server;
-use super::{AsyncUnit, FOR, Failure, Score, work_for};
+use super::{AsyncUnit, FOR, Failure, ROUNDS, Score, work_for};
 use cupping::txn::{LockKeys, LockPlan, TableRank, Transactor, TxnOptions, lock_key, work};
 use sqlx::{Executor, PgPool, Postgres};
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ fn some_beans(count: usize) -> Vec<i64> {
 }
 
 impl AsyncUnit for Form {
-    async fn run(&self, transactor: &Transactor<Postgres>, number: u64) -> Result<u64, Failure> {
+    async fn run(&self, transactor: &Transactor<Postgres>, number: u64) -> Result<(), Failure> {
         let form = *self;
         let stamp = i64::try_from(number)?;
         let sources = Arc::new(some_beans(SOURCES));
@@ -97,8 +97,7 @@ impl AsyncUnit for Form {
             tx.execute(sqlx::query(insert).bind(of).bind(to).bind(stamp)).await?;
             Ok(())
         });
-        transactor.run("replace", &TxnOptions::default(), body).await?;
-        Ok(1)
+        Ok(transactor.run("replace", &TxnOptions::default(), body).await?)
     }
 }
 
@@ -119,7 +118,6 @@ async fn edit(pool: PgPool) -> Result<Vec<Duration>, Failure> {
         transactor.run("edit", &TxnOptions::default(), body).await?;
         took.push(started.elapsed().saturating_sub(EDITS_FOR));
     }
-    took.sort_unstable();
     Ok(took)
 }
 
@@ -138,24 +136,45 @@ async fn mixed(pool: &PgPool) -> Result<usize, Failure> {
     Ok(bad.len())
 }
 
-/// One run of a form: the workers' score, deadlocks, mixed lists, and the editor's times.
-async fn measure(
-    server: &Server,
-    form: Form,
-    edited: bool,
-) -> Result<(Arc<Score>, i64, usize, Vec<Duration>), Failure> {
-    let before = server.deadlocks().await?;
-    let pool = server.pool().await?;
-    pool.execute("TRUNCATE similarity").await?;
-    let editor = edited.then(|| tokio::spawn(edit(pool.clone())));
-    let score = work_for(&Transactor::new(pool.clone()), form).await?;
-    let times = match editor {
-        Some(editor) => editor.await??,
-        None => Vec::new(),
-    };
-    let mixed = mixed(&pool).await?;
-    pool.close().await;
-    Ok((score, server.deadlocks().await? - before, mixed, times))
+/// What all rounds of a form came to.
+#[derive(Debug, Default)]
+struct Total {
+    alone: Score,
+    beside: Score,
+    deadlocks: i64,
+    mixed: usize,
+    waits: Vec<Duration>,
+}
+
+impl Total {
+    /// Runs a form, with or without the editor.
+    async fn run(&mut self, server: &Server, form: Form, edited: bool) -> Result<(), Failure> {
+        let before = server.deadlocks().await?;
+        let pool = server.pool().await?;
+        pool.execute("TRUNCATE similarity").await?;
+        let editor = edited.then(|| tokio::spawn(edit(pool.clone())));
+        let score = work_for(&Transactor::new(pool.clone()), form).await?;
+        let total = if edited { &self.beside } else { &self.alone };
+        total.add(&score);
+        if let Some(editor) = editor {
+            self.waits.extend(editor.await??);
+        }
+        self.mixed += mixed(&pool).await?;
+        pool.close().await;
+        self.deadlocks += server.deadlocks().await? - before;
+        Ok(())
+    }
+
+    fn print(&self, name: &str) {
+        let Self { alone, beside, deadlocks, mixed, waits } = self;
+        let mean = waits.iter().sum::<Duration>() / u32::try_from(waits.len()).unwrap_or(1).max(1);
+        println!(
+            "| {name} | {deadlocks} | {} | {mixed} | {:.0} | {:.0} | {mean:.1?} |",
+            alone.failures() + beside.failures(),
+            alone.per_second(),
+            beside.per_second(),
+        );
+    }
 }
 
 /// Every form, alone and beside the editor.
@@ -165,28 +184,23 @@ pub(crate) async fn compare(server: &Server) -> Result<(), Failure> {
     pool.close().await;
     println!(
         "\neach transaction replaces {SOURCES} of {BEANS} lists of {SIMILAR} rows; the editor \
-         holds a bean for {EDITS_FOR:?}\n"
+         holds a bean for {EDITS_FOR:?}; mixed lists: of {}\n",
+        BEANS * i64::from(ROUNDS) * 2
     );
+    let mut totals: [Total; Form::ALL.len()] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((form, _), total) in Form::ALL.iter().zip(&mut totals) {
+            total.run(server, *form, false).await?;
+            total.run(server, *form, true).await?;
+        }
+    }
     println!(
-        "| {:<26} | deadlocks | failed | mixed lists | lists' tx/s | tx/s beside an editor | \
-         editor waits p99 | at most |",
-        "what orders the workers"
+        "| what orders the workers | deadlocks | failed | mixed lists | tx/s | tx/s beside an \
+         editor | editor waits |"
     );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    for (form, name) in Form::ALL {
-        let (alone, deadlocks, mixed, _) = measure(server, form, false).await?;
-        let (beside, more, also, times) = measure(server, form, true).await?;
-        let failed = alone.failed.load(std::sync::atomic::Ordering::Relaxed)
-            + beside.failed.load(std::sync::atomic::Ordering::Relaxed);
-        let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
-        let longest = times.last().copied().unwrap_or_default();
-        println!(
-            "| {name:<26} | {} | {failed} | {} | {:.0} | {:.0} | {p99:.1?} | {longest:.1?} |",
-            deadlocks + more,
-            mixed.max(also),
-            alone.per_second(),
-            beside.per_second(),
-        );
+    println!("|---|--:|--:|--:|--:|--:|--:|");
+    for ((_, name), total) in Form::ALL.iter().zip(&totals) {
+        total.print(name);
     }
     Ok(())
 }

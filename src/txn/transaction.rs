@@ -161,8 +161,8 @@ impl<DB: Dialect> Tx<DB> {
     /// use sqlx::SqliteConnection;
     ///
     /// /// Code that was there before.
-    /// async fn add_bean(connection: &mut SqliteConnection, name: &str) -> Result<u64, sqlx::Error> {
-    ///     let insert = sqlx::query("INSERT INTO bean VALUES (?)").bind(name.to_owned());
+    /// async fn add(connection: &mut SqliteConnection, bean: &str) -> Result<u64, sqlx::Error> {
+    ///     let insert = sqlx::query("INSERT INTO bean VALUES (?)").bind(bean.to_owned());
     ///     Ok(insert.execute(connection).await?.rows_affected())
     /// }
     ///
@@ -171,7 +171,7 @@ impl<DB: Dialect> Tx<DB> {
     /// let added = Transactor::new(pool)
     ///     .run("add", &TxnOptions::default(), work!(|tx| {
     ///         tx.execute("CREATE TABLE bean (name TEXT)").await?;
-    ///         tx.with_connection(|connection| Box::pin(add_bean(connection, "Guji"))).await
+    ///         tx.with_connection(|connection| Box::pin(add(connection, "Guji"))).await
     ///     }))
     ///     .await?;
     /// assert_eq!(added, 1);

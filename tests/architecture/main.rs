@@ -6,6 +6,7 @@
 mod examples;
 mod features;
 mod layers;
+mod links;
 mod source;
 
 use source::{Source, functions};
@@ -139,6 +140,30 @@ fn every_public_item_of_the_toolkit_has_an_example() {
     let toolkit = sources(&["src/txn", "src/resilience"]);
     assert!(toolkit.len() > 40, "the sources were not found");
     hold(&examples::missing(&toolkit));
+}
+
+#[test]
+fn links_between_pages_lead_somewhere_and_every_guide_is_in_the_index() {
+    let pages = files(&root()).into_iter().filter(|path| path.extension() == Some("md".as_ref()));
+    let mut violations = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a readable page");
+        let folder = page.parent().expect("a file is in a folder");
+        for (line, target) in links::targets(&text) {
+            if !folder.join(target).exists() {
+                violations.push(format!("{}:{line}: {target} is not there", page.display()));
+            }
+        }
+    }
+    let guides = root().join("docs/guides");
+    let index = std::fs::read_to_string(guides.join("README.md")).expect("an index");
+    for guide in files(&guides) {
+        let name = guide.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        if name != "README.md" && !index.contains(&format!("]({name})")) {
+            violations.push(format!("docs/guides/README.md: {name} is not listed"));
+        }
+    }
+    hold(&violations);
 }
 
 #[test]

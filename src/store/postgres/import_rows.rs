@@ -94,7 +94,7 @@ pub(super) async fn write_nodes(tx: &mut Tx<Postgres>, new: &[NewNode]) -> Resul
             "INSERT INTO public.{} (id, name{column}) SELECT id::uuid, name{kind_of_column} \
              FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) \
                  AS node (id, name, parent, place) \
-             ON CONFLICT DO NOTHING",
+             ORDER BY id ON CONFLICT DO NOTHING",
             kind.table()
         );
         let keys: Vec<String> = nodes.iter().map(|node| node.key.clone()).collect();
@@ -110,7 +110,8 @@ pub(super) async fn write_nodes(tx: &mut Tx<Postgres>, new: &[NewNode]) -> Resul
     }
     let sql = "INSERT INTO public.variety_parent (variety_id, parent_id) \
                SELECT child::uuid, parent::uuid \
-               FROM unnest($1::text[], $2::text[]) AS pair (child, parent)";
+               FROM unnest($1::text[], $2::text[]) AS pair (child, parent) \
+               ORDER BY child, parent";
     execute_pairs(tx, sql.to_owned(), pedigree).await
 }
 

@@ -103,8 +103,8 @@ pub struct Lock {
 /// ```
 /// use cupping::txn::forensics::DeadlockReport;
 ///
-/// let detail = "Process 7 waits for ExclusiveLock on tuple (0,4) of relation 16468 of database 5; \
-///               blocked by process 12.";
+/// let detail = "Process 7 waits for ExclusiveLock on tuple (0,4) of relation 16468 of database \
+///               5; blocked by process 12.";
 /// let edge = &DeadlockReport::from_postgres(Some(detail), None).edges[0];
 /// assert_eq!((edge.waiter.as_str(), edge.holder.as_str()), ("7", "12"));
 /// assert_eq!(edge.row_lock, Some("FOR NO KEY UPDATE"));

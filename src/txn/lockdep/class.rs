@@ -95,6 +95,7 @@ impl fmt::Display for Class {
 /// assert!(Mode::Update.waits_for(Mode::KeyShare));
 /// assert!(Mode::NoKeyUpdate.goes_with(Mode::KeyShare));
 /// assert!(Mode::Update.covers(Mode::Share));
+/// assert_eq!(Mode::NoKeyUpdate.label(), "NO KEY UPDATE");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
@@ -150,7 +151,7 @@ impl Mode {
         Self::AccessExclusive,
     ];
 
-    /// Whether who asks in this mode waits for who holds in that one.
+    /// Whether who asks in this mode waits for who holds in that one. Example: see [`Mode`].
     #[must_use]
     pub fn waits_for(self, held: Self) -> bool {
         use Mode::{
@@ -191,12 +192,13 @@ impl Mode {
     }
 
     /// Whether two transactions can hold the same thing in these modes at the same time.
+    /// Example: see [`Mode`].
     #[must_use]
     pub fn goes_with(self, other: Self) -> bool {
         !self.waits_for(other) && !other.waits_for(self)
     }
 
-    /// Whether who holds this mode gets that one without ever waiting.
+    /// Whether who holds this mode gets that one without ever waiting. Example: see [`Mode`].
     #[must_use]
     pub fn covers(self, asked: Self) -> bool {
         // Nobody else sees a row that is new.
@@ -204,7 +206,7 @@ impl Mode {
             || Self::ALL.iter().all(|held| !asked.waits_for(*held) || !self.goes_with(*held))
     }
 
-    /// In PostgreSQL's own words.
+    /// In PostgreSQL's own words. Example: see [`Mode`].
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {

@@ -76,7 +76,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lockdep {
-    /// One that has seen nothing.
+    /// One that has seen nothing. Example: see [`Lockdep`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()

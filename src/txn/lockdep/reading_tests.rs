@@ -5,7 +5,10 @@
 use super::*;
 use proptest::prelude::*;
 
-fn rows(sql: &str, flavour: Flavour) -> Vec<(String, Deed, Vec<(String, Values)>, Sorting, bool)> {
+/// Table, deed, filter, sorting, whether it may wait.
+type Rows = (String, Deed, Vec<(String, Values)>, Sorting, bool);
+
+fn rows(sql: &str, flavour: Flavour) -> Vec<Rows> {
     let accesses = read(sql, flavour).expect("it can be read");
     accesses
         .into_iter()
@@ -19,7 +22,7 @@ fn rows(sql: &str, flavour: Flavour) -> Vec<(String, Deed, Vec<(String, Values)>
         .collect()
 }
 
-fn postgres(sql: &str) -> (String, Deed, Vec<(String, Values)>, Sorting, bool) {
+fn postgres(sql: &str) -> Rows {
     let mut found = rows(sql, Flavour::Postgres);
     assert_eq!(found.len(), 1, "{sql}: {found:?}");
     found.remove(0)

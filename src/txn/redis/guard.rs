@@ -107,7 +107,8 @@ impl LockGuard {
     ///     if guard.remaining() < Duration::from_secs(10) {
     ///         guard.extend(Duration::from_secs(30)).await?;
     ///     }
-    ///     tracing::debug!(batch, lock = guard.name(), token = guard.token().number(), "generated");
+    ///     let token = guard.token().number();
+    ///     tracing::debug!(batch, lock = guard.name(), token, "generated");
     /// }
     /// guard.release().await
     /// # }
