@@ -10,6 +10,8 @@
 
 mod before;
 mod board;
+#[cfg(feature = "lockdep")]
+mod foresight;
 mod statements;
 mod watcher;
 
@@ -114,6 +116,11 @@ async fn in_arena(
         "before" => old(pool.clone(), arguments).await,
         _ => new(pool.clone(), arguments, promises).await,
     };
+    #[cfg(feature = "lockdep")]
+    if form == "before" {
+        let foreseen = foresight::of_the_old_order(&pool).await.is_ok_and(|found| found > 0);
+        promises.hold(foreseen, "lockdep finds the old order without a deadlock");
+    }
     pool.close().await;
     let deadlocks = arena.deadlocks().await;
     arena.remove().await?;
