@@ -17,17 +17,29 @@ impl<DB: Dialect> Tx<DB> {
     /// Locks the rows of a plan until the transaction ends: tables by rank, ids ascending, one
     /// statement a table (a thousand ids each on MySQL and MariaDB). Reports which rows there are.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
-    /// use cupping::txn::{LockPlan, TableRank};
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// use cupping::txn::{LockIds, LockPlan, TableRank};
     ///
     /// const REGION: TableRank = TableRank::new(1, "region", "id");
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE region (id INTEGER PRIMARY KEY);
+    /// #                INSERT INTO region VALUES (2)")
+    /// #     .execute(&pool).await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// let locked = tx.lock_rows(&LockPlan::new().rows(REGION, vec![7_i64, 2])).await?;
-    /// let missing = locked.missing(&REGION);
-    /// # drop(missing); Ok(()) }
+    /// assert_eq!(locked.missing(&REGION), Some(LockIds::from(vec![7_i64])));
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
@@ -68,19 +80,29 @@ impl<DB: Dialect> Tx<DB> {
     /// Locks the rows of a plan if none of them is held by somebody else; never waits for a row, so
     /// it may be asked for in any order. What it got counts as held.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
     /// use cupping::txn::{LockPlan, TableRank, TryLocked};
     ///
     /// const REGION: TableRank = TableRank::new(1, "region", "id");
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE region (id INTEGER PRIMARY KEY)").execute(&pool).await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// match tx.try_lock_rows(&LockPlan::new().rows(REGION, vec![7_i64])).await? {
     ///     TryLocked::Locked(_) => {}
     ///     TryLocked::Busy { table } => tracing::info!(table, "somebody is at it"),
     /// }
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
     /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
