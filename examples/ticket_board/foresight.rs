@@ -1,10 +1,18 @@
-//! What lockdep says of the old order of locks, from moves that nobody else disturbs.
+//! What lockdep says of both orders of locks: of the old one from moves that nobody else disturbs.
 //!
 //! Never does: wait for a deadlock.
 
 use crate::arena::Failure;
 use cupping::txn::{Lockdep, Transactor, TxnOptions, work};
 use sqlx::{PgPool, Postgres};
+
+/// Watches the units of this program: from now on one whose order of locks contradicts an earlier
+/// one's fails, though it did not deadlock.
+pub fn watch() -> Lockdep {
+    let lockdep = Lockdep::new().per_database();
+    assert!(lockdep.install(), "nothing else installs one in this program");
+    lockdep
+}
 
 /// How many inversions it finds in the old order: one move each way, one after the other.
 pub async fn of_the_old_order(pool: &PgPool) -> Result<usize, Failure> {

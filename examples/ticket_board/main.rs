@@ -90,12 +90,19 @@ struct Arguments {
 async fn main() -> Result<ExitCode, Failure> {
     let arguments = Arguments::parse();
     statements::count();
+    #[cfg(feature = "lockdep")]
+    let lockdep = foresight::watch();
     let mut promises = Promises::default();
     let before = in_arena("before", &arguments, &mut promises).await?;
     let after = in_arena("after", &arguments, &mut promises).await?;
     promises.hold(before.deadlocks > 0, "the old form deadlocks");
     promises.hold(after.deadlocks == 0, "no deadlock, by the server's own counter");
     promises.hold(after.errors.is_empty(), "no error reaches a caller");
+    #[cfg(feature = "lockdep")]
+    promises.hold(
+        lockdep.locks() > 0 && lockdep.inversions().is_empty(),
+        format!("lockdep sees no way to a deadlock: {:?}", lockdep.inversions()),
+    );
     table::print("Ticket board", &[before, after], arguments.json);
     Ok(promises.verdict())
 }

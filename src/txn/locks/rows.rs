@@ -9,8 +9,10 @@ use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::body::{BodyError, Cause};
 use crate::txn::dialect::{Dialect, Family};
 use crate::txn::events;
+use crate::txn::lockdep::Site;
 use crate::txn::statement::Statement;
 use crate::txn::transaction::Tx;
+use std::future::Future;
 use std::time::Instant;
 
 impl<DB: Dialect> Tx<DB> {
@@ -55,7 +57,16 @@ impl<DB: Dialect> Tx<DB> {
     /// # Errors
     /// When a lock is not granted in time; when rows held already are not all below those of the
     /// plan, which fails the unit as `LockOrder`.
-    pub async fn lock_rows(&mut self, plan: &LockPlan) -> Result<Locked, BodyError> {
+    #[track_caller]
+    pub fn lock_rows<'a>(
+        &'a mut self,
+        plan: &'a LockPlan,
+    ) -> impl Future<Output = Result<Locked, BodyError>> + Send + 'a {
+        let site = Site::here();
+        self.lock_rows_at(site, plan)
+    }
+
+    async fn lock_rows_at(&mut self, site: Site, plan: &LockPlan) -> Result<Locked, BodyError> {
         let entries = plan.ordered()?;
         self.held.admit_rows(&entries)?;
         let started = Instant::now();
@@ -63,7 +74,7 @@ impl<DB: Dialect> Tx<DB> {
         for entry in entries {
             let mut texts = Vec::new();
             for portion in portions::<DB>(&entry)? {
-                let rows = self.ask_once(statement::<DB>(&entry, &portion, false)).await;
+                let rows = self.ask_once(site, statement::<DB>(&entry, &portion, false)).await;
                 let Ok(rows) = rows else {
                     events::lock_wait(started.elapsed());
                     return rows.map(|_| Locked::default());
