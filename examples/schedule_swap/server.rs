@@ -35,6 +35,9 @@ type Here = Data<Process>;
 /// Serves until standard input ends; says its port on standard output.
 pub async fn serve(form: &str, database: PgConnectOptions, redis: &str) -> Result<(), Failure> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
+    // Fails a unit whose order of locks contradicts an earlier one's, though it did not deadlock.
+    #[cfg(feature = "lockdep")]
+    assert!(cupping::txn::Lockdep::new().per_database().install(), "nothing else installs one");
     let namespace = database.get_database().unwrap_or_default().to_owned();
     let pool = guarded_pool(database).await?;
     let form = match form {

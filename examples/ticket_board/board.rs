@@ -105,8 +105,9 @@ async fn shift(
     let open = "UPDATE ticket SET position = position + 1
                 WHERE column_id = $1 AND position >= $2 AND id <> $3";
     tx.execute(sqlx::query(open).bind(column).bind(position).bind(ticket)).await?;
-    let put = "UPDATE ticket SET column_id = $1, position = $2 WHERE id = $3";
-    tx.execute(sqlx::query(put).bind(column).bind(position).bind(ticket)).await.map(drop)
+    let put = "UPDATE ticket SET column_id = $1, position = $2 WHERE id = $3 AND column_id = $4";
+    let put = sqlx::query(put).bind(column).bind(position).bind(ticket).bind(from);
+    tx.execute(put).await.map(drop)
 }
 
 async fn new_versions(

@@ -10,6 +10,8 @@
 
 mod before;
 mod board;
+#[cfg(feature = "lockdep")]
+mod foresight;
 mod statements;
 mod watcher;
 
@@ -88,12 +90,19 @@ struct Arguments {
 async fn main() -> Result<ExitCode, Failure> {
     let arguments = Arguments::parse();
     statements::count();
+    #[cfg(feature = "lockdep")]
+    let lockdep = foresight::watch();
     let mut promises = Promises::default();
     let before = in_arena("before", &arguments, &mut promises).await?;
     let after = in_arena("after", &arguments, &mut promises).await?;
     promises.hold(before.deadlocks > 0, "the old form deadlocks");
     promises.hold(after.deadlocks == 0, "no deadlock, by the server's own counter");
     promises.hold(after.errors.is_empty(), "no error reaches a caller");
+    #[cfg(feature = "lockdep")]
+    promises.hold(
+        lockdep.locks() > 0 && lockdep.inversions().is_empty(),
+        format!("lockdep sees no way to a deadlock: {:?}", lockdep.inversions()),
+    );
     table::print("Ticket board", &[before, after], arguments.json);
     Ok(promises.verdict())
 }
@@ -114,6 +123,11 @@ async fn in_arena(
         "before" => old(pool.clone(), arguments).await,
         _ => new(pool.clone(), arguments, promises).await,
     };
+    #[cfg(feature = "lockdep")]
+    if form == "before" {
+        let foreseen = foresight::of_the_old_order(&pool).await.is_ok_and(|found| found > 0);
+        promises.hold(foreseen, "lockdep finds the old order without a deadlock");
+    }
     pool.close().await;
     let deadlocks = arena.deadlocks().await;
     arena.remove().await?;

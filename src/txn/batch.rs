@@ -135,23 +135,32 @@ impl<DB: Dialect> Transactor<DB> {
     /// again, or by time, is reported whole, and the batch goes on. An outage ends the batch, and
     /// so does an outcome that is not known.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(transactor: cupping::txn::Transactor<sqlx::Postgres>) {
-    /// use cupping::txn::{Batch, work};
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Batch, Transactor, work};
     ///
-    /// let users = vec!["ada".to_owned(), "grace".to_owned()];
-    /// let report = transactor
-    ///     .run_batch("sync_users", &Batch::default(), users, work!(|tx, users| {
-    ///         let insert = "INSERT INTO member (name) SELECT unnest($1::text[])";
-    ///         tx.execute(sqlx::query(insert).bind(users.to_vec())).await?;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE member (name TEXT UNIQUE)").execute(&pool).await?;
+    /// let names = ["ada", "grace", "ada", "mary"].map(str::to_owned).to_vec();
+    /// let report = Transactor::new(pool)
+    ///     .run_batch("sync_members", &Batch::default(), names, work!(|tx, names| {
+    ///         for name in names.iter() {
+    ///             let insert = sqlx::query("INSERT INTO member VALUES (?)").bind(name.clone());
+    ///             tx.execute(insert).await?;
+    ///         }
     ///         Ok(())
     ///     }))
     ///     .await;
-    /// for failed in &report.failed {
-    ///     tracing::warn!(user = failed.item, error = %failed.error, "not synchronised");
-    /// }
-    /// # }
+    /// assert_eq!(report.processed, 3);
+    /// let failed = &report.failed[0];
+    /// assert_eq!((failed.index, failed.item.as_str()), (2, "ada"));
+    /// println!("{}: {}", failed.item, failed.error);
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards

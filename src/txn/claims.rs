@@ -87,18 +87,33 @@ impl<DB: Dialect> Tx<DB> {
     /// that somebody else holds. Never waits for a row, so it may be asked for in any order; what
     /// it got counts as held.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
     /// use cupping::txn::{Claim, TableRank};
     ///
     /// const JOB: TableRank = TableRank::new(9, "job", "id");
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE job (id INTEGER PRIMARY KEY, state TEXT);
+    /// #                INSERT INTO job VALUES (1, 'due'), (2, 'done'), (3, 'due')")
+    /// #     .execute(&pool).await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// let jobs = tx.claim(&Claim::of(JOB).filter("r.state = 'due'").limit(20)).await?;
-    /// let done = sqlx::query("UPDATE job SET state = 'done' WHERE id = ANY($1)");
-    /// tx.execute(done.bind(jobs)).await?;
+    /// assert_eq!(jobs, [1, 3]);
+    /// for job in jobs {
+    ///     let done = sqlx::query("UPDATE job SET state = 'done' WHERE id = ?").bind(job);
+    ///     tx.execute(done).await?;
+    /// }
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
     /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards

@@ -65,20 +65,34 @@ impl<DB: Dialect> Transactor<DB> {
     /// The record tells what became of a COMMIT whose answer was lost, where the server cannot
     /// (MySQL and MariaDB).
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "mysql")]
-    /// # async fn example(transactor: cupping::txn::Transactor<sqlx::MySql>)
-    /// # -> Result<(), cupping::txn::TxnError> {
-    /// use cupping::txn::{IdempotencyKey, TxnOptions, work};
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::idempotency::{DEFAULT_TABLE, schema};
+    /// use cupping::txn::{IdempotencyKey, Once, Transactor, TxnOptions, work};
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE account (balance INTEGER); INSERT INTO account VALUES (500)")
+    /// #     .execute(&pool).await?;
+    /// let table = sqlx::AssertSqlSafe(schema::<sqlx::Sqlite>(DEFAULT_TABLE));
+    /// sqlx::raw_sql(table).execute(&pool).await?; // once, with your migrations
+    /// let transactor = Transactor::new(pool);
     /// let key = IdempotencyKey::new("charge", "order-17", "amount=100");
-    /// let charged = transactor
-    ///     .once("charge", &TxnOptions::default(), &key, work!(|tx| {
-    ///         let done = tx.execute("UPDATE account SET balance = balance - 100").await?;
-    ///         Ok(done.rows_affected())
-    ///     }))
-    ///     .await?;
-    /// # drop(charged); Ok(()) }
+    /// for expected in [Once::Fresh(400_i64), Once::Replayed(400)] {
+    ///     let charged = transactor
+    ///         .once("charge", &TxnOptions::default(), &key, work!(|tx| {
+    ///             tx.execute("UPDATE account SET balance = balance - 100").await?;
+    ///             let (balance,): (i64,) = tx.fetch_one_as("SELECT balance FROM account").await?;
+    ///             Ok(balance)
+    ///         }))
+    ///         .await?;
+    ///     assert_eq!(charged, expected);
+    /// }
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
@@ -112,21 +126,38 @@ impl<DB: Dialect> Tx<DB> {
     /// same key; then gives the result it had. The record is committed, or not, with the rest of
     /// the transaction.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
-    /// use cupping::txn::{IdempotencyKey, work};
-    /// use sqlx::Postgres;
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::idempotency::{DEFAULT_TABLE, schema};
+    /// use cupping::txn::{IdempotencyKey, Transactor, TxnOptions, work};
+    /// use sqlx::Sqlite;
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let table = sqlx::AssertSqlSafe(schema::<Sqlite>(DEFAULT_TABLE));
+    /// # sqlx::raw_sql(table).execute(&pool).await?;
+    /// # sqlx::raw_sql("CREATE TABLE shift (owner TEXT); INSERT INTO shift VALUES ('a')")
+    /// #     .execute(&pool).await?;
     /// let key = IdempotencyKey::new("swap", "request-9", "from=a,to=b");
-    /// let swapped = tx
-    ///     .once(&key, work!(|tx: Postgres| {
-    ///         tx.execute("UPDATE shift SET owner = 'b' WHERE owner = 'a'").await?;
-    ///         Ok("done".to_owned())
-    ///     }))
-    ///     .await?;
-    /// # drop(swapped); Ok(()) }
+    /// let body = work!([key] => |tx: Sqlite| {
+    ///     let swapped = tx
+    ///         .once(&key, work!(|tx: Sqlite| {
+    ///             let swap = "UPDATE shift SET owner = 'b' WHERE owner = 'a'";
+    ///             Ok(tx.execute(swap).await?.rows_affected())
+    ///         }))
+    ///         .await?;
+    ///     Ok(swapped.into_inner())
+    /// });
+    /// let transactor = Transactor::new(pool);
+    /// for _ in 0..2 {
+    ///     // The second time nothing is swapped; the answer is the first one's.
+    ///     assert_eq!(transactor.run("swap", &TxnOptions::default(), body.clone()).await?, 1);
+    /// }
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
@@ -194,14 +225,22 @@ impl<DB: Dialect> Tx<DB> {
 /// Deletes records that have expired, oldest first, at most `limit`; how many they were. To be
 /// called every now and then until it finds fewer than the limit.
 ///
-/// ```no_run
-/// # #[cfg(feature = "postgres")]
-/// # async fn example(transactor: cupping::txn::Transactor<sqlx::Postgres>)
-/// # -> Result<(), cupping::txn::TxnError> {
-/// use cupping::txn::idempotency::{DEFAULT_TABLE, sweep};
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::Transactor;
+/// use cupping::txn::idempotency::{DEFAULT_TABLE, schema, sweep};
 ///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// let table = sqlx::AssertSqlSafe(schema::<sqlx::Sqlite>(DEFAULT_TABLE));
+/// sqlx::raw_sql(table).execute(&pool).await?;
+/// let transactor = Transactor::new(pool);
 /// while sweep(&transactor, DEFAULT_TABLE, 1000).await? == 1000 {}
 /// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
 /// ```
 ///
 /// # Errors

@@ -20,24 +20,39 @@ impl<DB: Dialect> Tx<DB> {
     ///
     /// Scopes nest.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
-    /// use cupping::txn::work;
-    /// use sqlx::Postgres;
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnOptions, work};
+    /// use sqlx::Sqlite;
     ///
-    /// let tried = tx
-    ///     .scope(work!(|tx: Postgres| {
-    ///         tx.execute("INSERT INTO tag (name) VALUES ('sweet')").await?;
-    ///         Ok(())
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE tag (name TEXT UNIQUE)").execute(&pool).await?;
+    /// let tags = Transactor::new(pool)
+    ///     .run("tag", &TxnOptions::default(), work!(|tx| {
+    ///         let mut added = 0;
+    ///         for tag in ["sweet", "clean", "sweet"] {
+    ///             let tried = tx
+    ///                 .scope(work!(|tx: Sqlite| {
+    ///                     tx.execute(sqlx::query("INSERT INTO tag VALUES (?)").bind(tag)).await?;
+    ///                     Ok(())
+    ///                 }))
+    ///                 .await;
+    ///             match tried {
+    ///                 Ok(()) => added += 1,
+    ///                 // A duplicate, say: the transaction is as it was before the scope.
+    ///                 Err(error) => tracing::info!(%error, tag, "not added"),
+    ///             }
+    ///         }
+    ///         Ok(added)
     ///     }))
-    ///     .await;
-    /// if let Err(error) = tried {
-    ///     // A duplicate, say; the transaction is as it was before the scope.
-    ///     tracing::info!(%error, "not tagged");
-    /// }
+    ///     .await?;
+    /// assert_eq!(tags, 2);
     /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards

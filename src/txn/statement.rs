@@ -5,6 +5,7 @@
 
 use super::body::BodyError;
 use super::dialect::{Dialect, Family};
+use super::lockdep::Site;
 use super::transaction::Tx;
 use std::marker::PhantomData;
 
@@ -88,16 +89,22 @@ impl<DB: Dialect> Tx<DB> {
         self.remember(answer)
     }
 
-    /// As [`Tx::ask`], for a text that seldom comes again, such as one with a list of any length.
+    /// As [`Tx::ask`], for a text that seldom comes again, such as one with a list of any length;
+    /// on behalf of `site`.
     pub(super) async fn ask_once(
         &mut self,
+        site: Site,
         statement: Statement<DB>,
     ) -> Result<Vec<DB::Row>, BodyError> {
         self.admit()?;
         let (sql, values) = statement.into_parts();
+        let note = self.recorder.note_own(&sql, &values);
         let sent = DB::ask(&mut self.connection, sql, values, false);
         let answer = self.watch.answered(sent).await;
-        self.remember(answer)
+        let rows = answer.as_ref().ok().map(Vec::as_slice);
+        let recorded = self.recorder.took::<DB>(note, site, rows);
+        let answer = self.remember(answer)?;
+        recorded.map(|()| answer)
     }
 }
 

@@ -139,11 +139,21 @@ impl<DB: Dialect> Tx<DB> {
     /// The session's number on the server (backend process, connection id), as its logs and views
     /// show it; `None` on SQLite.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>) {
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// tracing::info!(db.session = tx.session(), "to be found in pg_stat_activity");
-    /// # }
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     #[must_use]
     pub fn session(&self) -> Option<u64> {

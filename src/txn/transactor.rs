@@ -96,20 +96,27 @@ pub enum OnDeadlock {
 /// A transactor whose units are given up when they are the victim of a deadlock; made by
 /// [`Transactor::on_deadlock`].
 ///
-/// ```no_run
-/// # #[cfg(feature = "mysql")]
-/// # async fn example(pool: sqlx::MySqlPool) -> Result<(), cupping::txn::TxnError> {
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use cupping::txn::{OnDeadlock, Transactor, TxnOptions, work};
 ///
+/// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+/// # let pool = memory.connect("sqlite::memory:").await?;
+/// # sqlx::raw_sql("CREATE TABLE device (id INTEGER, seen TEXT)").execute(&pool).await?;
 /// let transactor = Transactor::new(pool);
 /// let ignoring = transactor.on_deadlock(OnDeadlock::Ignore);
 /// let written: Option<()> = ignoring
 ///     .run("seen", &TxnOptions::default(), work!(|tx| {
-///         tx.execute("UPDATE device SET seen = NOW()").await?;
+///         tx.execute("UPDATE device SET seen = CURRENT_TIMESTAMP").await?;
 ///         Ok(())
 ///     }))
 ///     .await?;
-/// # drop(written); Ok(()) }
+/// assert!(written.is_some(), "nobody was in the way");
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
 /// ```
 #[derive(Debug)]
 pub struct Ignoring<'t, DB: Dialect>(&'t Transactor<DB>);
@@ -270,7 +277,7 @@ impl<DB: Dialect> Transactor<DB> {
             progress: Arc::clone(&progress),
             ignores_deadlocks,
         };
-        let span = tracing::info_span!("transaction", name, db.system = DB::SYSTEM);
+        let span = tracing::info_span!("transaction", txn = name, db.system = DB::SYSTEM);
         let mut task = tokio::spawn(async move { unit.run(&body).await }.instrument(span));
         let mut joined = tokio::time::timeout_at(deadline, &mut task).await;
         if joined.is_err() {

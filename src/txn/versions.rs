@@ -147,25 +147,32 @@ impl<DB: Dialect> Tx<DB> {
     /// transaction ends, so that whatever is written to it (and to what belongs to it) afterwards
     /// is safe. Gives the new version.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(transactor: cupping::txn::Transactor<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::TxnError> {
-    /// use cupping::txn::{TxnOptions, Versioned, work};
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnOptions, Versioned, work};
     ///
     /// const ALERT: Versioned = Versioned { table: "alert", key: "id", version: "version" };
     ///
-    /// transactor
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE alert (id INTEGER, level INTEGER, version INTEGER);
+    /// #                INSERT INTO alert VALUES (7, 4, 1)").execute(&pool).await?;
+    /// let version = Transactor::new(pool)
     ///     .run("resolve", &TxnOptions::default(), work!(|tx| {
     ///         let read = "SELECT level, version FROM alert WHERE id = 7";
-    ///         let (level, version): (i32, i64) = tx.fetch_one_as(read).await?;
-    ///         tx.advance_version(&ALERT.row(7_i64, version)).await?;
-    ///         let write = sqlx::query("UPDATE alert SET level = $1 WHERE id = 7");
+    ///         let (level, version): (i64, i64) = tx.fetch_one_as(read).await?;
+    ///         let version = tx.advance_version(&ALERT.row(7_i64, version)).await?;
+    ///         let write = sqlx::query("UPDATE alert SET level = ? WHERE id = 7");
     ///         tx.execute(write.bind(level / 2)).await?;
-    ///         Ok(())
+    ///         Ok(version)
     ///     }))
-    ///     .await
-    /// # }
+    ///     .await?;
+    /// assert_eq!(version, 2);
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Errors
@@ -180,18 +187,34 @@ impl<DB: Dialect> Tx<DB> {
     /// (`… SET version = version + 1 … WHERE id = $1 AND version = $2`), and checks that it wrote
     /// the row.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>, version: i64)
-    /// # -> Result<(), cupping::txn::BodyError> {
-    /// use cupping::txn::Versioned;
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cupping::txn::{Transactor, TxnError, TxnOptions, VersionConflict, Versioned, work};
     ///
     /// const ALERT: Versioned = Versioned { table: "alert", key: "id", version: "version" };
     ///
-    /// let update = "UPDATE alert SET state = 'resolved', version = version + 1
-    ///               WHERE id = 7 AND version = $1";
-    /// tx.compare_and_set(&ALERT.row(7_i64, version), sqlx::query(update).bind(version)).await?;
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE alert (id INTEGER PRIMARY KEY, state TEXT, version INTEGER);
+    /// #                INSERT INTO alert VALUES (7, 'open', 5)").execute(&pool).await?;
+    /// let of_the_form = 3_i64;
+    /// let saved = Transactor::new(pool)
+    ///     .run("resolve", &TxnOptions::default(), work!(|tx| {
+    ///         let update = "UPDATE alert SET state = 'resolved', version = version + 1
+    ///                       WHERE id = 7 AND version = ?";
+    ///         let row = ALERT.row(7_i64, of_the_form).given();
+    ///         tx.compare_and_set(&row, sqlx::query(update).bind(of_the_form)).await?;
+    ///         Ok(())
+    ///     }))
+    ///     .await;
+    /// let Err(TxnError::Body { source, .. }) = saved else { panic!("it has moved on") };
+    /// let conflict: &VersionConflict = source.downcast_ref().expect("that is why");
+    /// assert_eq!(conflict.found, Some(5));
     /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Errors

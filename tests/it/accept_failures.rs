@@ -184,8 +184,13 @@ async fn forced_deadlocks_are_retried_and_counted_exactly() {
 fn events_naming(log: &str, event: &str, bean: &str) -> usize {
     log.lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|line| line["message"] == event && line["span"]["bean.ids"] == bean)
-        .inspect(|line| assert_eq!(line["span"]["bean.count"], 1, "{line}"))
+        .filter(|line| line["message"] == event)
+        .filter_map(|line| {
+            let spans = line["spans"].as_array()?;
+            spans.iter().find(|span| span["name"] == "write").cloned()
+        })
+        .filter(|write| write["bean.ids"] == bean)
+        .inspect(|write| assert_eq!(write["bean.count"], 1, "{write}"))
         .count()
 }
 

@@ -20,6 +20,7 @@ mod guards;
 mod guides;
 mod idempotency;
 mod lockdep_against_servers;
+mod lockdep_plans;
 mod lockdep_reports;
 mod lockdep_rig;
 mod lockdep_shapes;

@@ -88,7 +88,7 @@ async fn a_unit_is_a_span_with_a_child_for_each_attempt_that_names_its_session()
     let spans = spans.0.lock().expect("no panic").clone();
     let names: Vec<&str> = spans.iter().map(|span| span.name).collect();
     assert_eq!(names, ["transaction", "attempt", "attempt"]);
-    assert_eq!(spans[0].fields["name"], "\"transfer\"");
+    assert_eq!(spans[0].fields["txn"], "\"transfer\"");
     assert_eq!(spans[0].fields["db.system"], "\"postgresql\"");
     for (attempt, span) in [(1, &spans[1]), (2, &spans[2])] {
         assert_eq!(span.parent, Some(spans[0].id));

@@ -5,6 +5,7 @@
 
 use crate::txn::body::BodyError;
 use crate::txn::dialect::Dialect;
+use crate::txn::statement::Value;
 use sqlx::{Execute, Pool};
 
 /// Any database.
@@ -40,6 +41,10 @@ impl Recorder {
 
     pub(in crate::txn) fn note<'q, DB: Dialect, E: Execute<'q, DB>>(&self, query: E) -> (E, Note) {
         (query, Note)
+    }
+
+    pub(in crate::txn) fn note_own(&self, _: &str, _: &[Value]) -> Note {
+        Note
     }
 
     pub(in crate::txn) fn took<DB: Dialect>(

@@ -15,6 +15,7 @@ use super::watched::Watched;
 use super::{Lockdep, installed};
 use crate::txn::body::{BodyError, Cause};
 use crate::txn::dialect::Dialect;
+use crate::txn::statement::Value;
 use crate::txn::transaction::Tx;
 use crate::txn::transactor::Transactor;
 use sqlx::{Execute, Pool};
@@ -96,17 +97,15 @@ impl Recorder {
     ) -> (Watched<DB, E>, Note) {
         let Some(followed) = &self.0 else { return (Watched::Whole(query), Note(None)) };
         let (watched, sql) = Watched::open(query);
-        let read = followed.lockdep.read(&sql, followed.flavour);
-        let statement = excerpt(&sql);
-        let accesses = match &*read {
-            Ok(accesses) => Arc::clone(accesses),
-            Err(reason) => {
-                followed.record.unread(&statement, reason);
-                return (watched, Note(None));
-            }
-        };
-        let arguments = watched.arguments().map(DB::decoded).unwrap_or_default();
-        (watched, Note(Some(Noted { accesses, arguments, statement })))
+        let arguments = || watched.arguments().map(DB::decoded).unwrap_or_default();
+        let note = followed.note(&sql, arguments);
+        (watched, note)
+    }
+
+    /// Looks at a statement that the toolkit has written itself.
+    pub(in crate::txn) fn note_own(&self, sql: &str, values: &[Value]) -> Note {
+        let Some(followed) = &self.0 else { return Note(None) };
+        followed.note(&Arc::from(sql), || values.iter().map(argument).collect())
     }
 
     /// Adds what a statement has taken, with the rows that it gave back where they can be seen.
@@ -159,7 +158,30 @@ impl Recorder {
     }
 }
 
+fn argument(value: &Value) -> Argument {
+    Argument::One(match value {
+        Value::Int(int) => Key::from(*int),
+        Value::Text(text) => Key::Text(text.as_str().into()),
+        Value::Bytes(bytes) => Key::Bytes(bytes.clone()),
+    })
+}
+
 impl Followed {
+    fn note(&self, sql: &Arc<str>, arguments: impl FnOnce() -> Vec<Argument>) -> Note {
+        let read = self.lockdep.read(sql, self.flavour);
+        let statement = excerpt(sql);
+        match &*read {
+            Ok(accesses) => {
+                let (accesses, arguments) = (Arc::clone(accesses), arguments());
+                Note(Some(Noted { accesses, arguments, statement }))
+            }
+            Err(reason) => {
+                self.record.unread(&statement, reason);
+                Note(None)
+            }
+        }
+    }
+
     /// Whether it inverts an order. One report a statement: its other edges, often several for one
     /// lock, are then left out.
     fn take(&mut self, taken: Taken, place: &Place, inverts_already: bool) -> bool {

@@ -222,17 +222,17 @@ impl Locked {
 
 /// What became of a plan that must not wait.
 ///
-/// ```no_run
-/// # #[cfg(feature = "postgres")]
-/// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-/// # -> Result<(), cupping::txn::BodyError> {
-/// use cupping::txn::{LockPlan, TableRank, TryLocked};
+/// ```
+/// use cupping::txn::{Locked, TryLocked};
 ///
-/// const BEAN: TableRank = TableRank::new(1, "bean", "id");
-///
-/// let tried = tx.try_lock_rows(&LockPlan::new().rows(BEAN, vec![3_i64])).await?;
-/// assert!(!matches!(tried, TryLocked::Busy { table: "region" }), "it is not in the plan");
-/// # Ok(()) }
+/// fn table_in_the_way(tried: &TryLocked) -> Option<&'static str> {
+///     match tried {
+///         TryLocked::Locked(_) => None,
+///         TryLocked::Busy { table } => Some(table),
+///     }
+/// }
+/// assert_eq!(table_in_the_way(&TryLocked::Busy { table: "bean" }), Some("bean"));
+/// assert_eq!(table_in_the_way(&TryLocked::Locked(Locked::default())), None);
 /// ```
 #[derive(Debug, Clone)]
 #[must_use]

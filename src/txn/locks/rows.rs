@@ -9,25 +9,39 @@ use crate::resilience::retryability::{Reason, Retryability};
 use crate::txn::body::{BodyError, Cause};
 use crate::txn::dialect::{Dialect, Family};
 use crate::txn::events;
+use crate::txn::lockdep::Site;
 use crate::txn::statement::Statement;
 use crate::txn::transaction::Tx;
+use std::future::Future;
 use std::time::Instant;
 
 impl<DB: Dialect> Tx<DB> {
     /// Locks the rows of a plan until the transaction ends: tables by rank, ids ascending, one
     /// statement a table (a thousand ids each on MySQL and MariaDB). Reports which rows there are.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
-    /// use cupping::txn::{LockPlan, TableRank};
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
+    /// use cupping::txn::{LockIds, LockPlan, TableRank};
     ///
     /// const REGION: TableRank = TableRank::new(1, "region", "id");
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE region (id INTEGER PRIMARY KEY);
+    /// #                INSERT INTO region VALUES (2)")
+    /// #     .execute(&pool).await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// let locked = tx.lock_rows(&LockPlan::new().rows(REGION, vec![7_i64, 2])).await?;
-    /// let missing = locked.missing(&REGION);
-    /// # drop(missing); Ok(()) }
+    /// assert_eq!(locked.missing(&REGION), Some(LockIds::from(vec![7_i64])));
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
@@ -43,7 +57,16 @@ impl<DB: Dialect> Tx<DB> {
     /// # Errors
     /// When a lock is not granted in time; when rows held already are not all below those of the
     /// plan, which fails the unit as `LockOrder`.
-    pub async fn lock_rows(&mut self, plan: &LockPlan) -> Result<Locked, BodyError> {
+    #[track_caller]
+    pub fn lock_rows<'a>(
+        &'a mut self,
+        plan: &'a LockPlan,
+    ) -> impl Future<Output = Result<Locked, BodyError>> + Send + 'a {
+        let site = Site::here();
+        self.lock_rows_at(site, plan)
+    }
+
+    async fn lock_rows_at(&mut self, site: Site, plan: &LockPlan) -> Result<Locked, BodyError> {
         let entries = plan.ordered()?;
         self.held.admit_rows(&entries)?;
         let started = Instant::now();
@@ -51,7 +74,7 @@ impl<DB: Dialect> Tx<DB> {
         for entry in entries {
             let mut texts = Vec::new();
             for portion in portions::<DB>(&entry)? {
-                let rows = self.ask_once(statement::<DB>(&entry, &portion, false)).await;
+                let rows = self.ask_once(site, statement::<DB>(&entry, &portion, false)).await;
                 let Ok(rows) = rows else {
                     events::lock_wait(started.elapsed());
                     return rows.map(|_| Locked::default());
@@ -68,19 +91,29 @@ impl<DB: Dialect> Tx<DB> {
     /// Locks the rows of a plan if none of them is held by somebody else; never waits for a row, so
     /// it may be asked for in any order. What it got counts as held.
     ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut cupping::txn::Tx<sqlx::Postgres>)
-    /// # -> Result<(), cupping::txn::BodyError> {
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cupping::txn::{Transactor, TxnOptions, work};
+    /// # use sqlx::Sqlite;
     /// use cupping::txn::{LockPlan, TableRank, TryLocked};
     ///
     /// const REGION: TableRank = TableRank::new(1, "region", "id");
     ///
+    /// # let memory = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+    /// # let pool = memory.connect("sqlite::memory:").await?;
+    /// # sqlx::raw_sql("CREATE TABLE region (id INTEGER PRIMARY KEY)").execute(&pool).await?;
+    /// # let body = work!(|tx: Sqlite| {
     /// match tx.try_lock_rows(&LockPlan::new().rows(REGION, vec![7_i64])).await? {
     ///     TryLocked::Locked(_) => {}
     ///     TryLocked::Busy { table } => tracing::info!(table, "somebody is at it"),
     /// }
+    /// # Ok(()) });
+    /// # Transactor::new(pool).run("example", &TxnOptions::default(), body).await?;
     /// # Ok(()) }
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Hazards
