@@ -114,11 +114,11 @@ pub trait Dialect: Database + sealed::Sealed + super::lockdep::Observed {
     -> BoxFuture<'static, Option<DeadlockReport>>;
 
     /// Begins a transaction with its settings, in as few round trips as the database allows.
-    /// `label` is what the server's own views shall call it.
+    /// `label` is what the server's own views shall call it, where they have a name for it.
     fn begin<'e>(
         connection: &'e mut Self::Connection,
         options: &'e TxnOptions,
-        label: &'e str,
+        label: Option<&'e str>,
     ) -> Sent<'e, Begun>;
 
     /// Whether a failed [`Dialect::begin`] certainly left no transaction open.

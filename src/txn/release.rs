@@ -4,6 +4,7 @@
 //! are closed instead. Never does: end the transaction.
 
 use super::dialect::Dialect;
+use super::guard;
 use super::transaction::Tx;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -26,12 +27,20 @@ impl<DB: Dialect> Tx<DB> {
             }
         }
         self.open = false;
-        let Some(restore) = self.restore.take() else { return };
         // Joined by nobody: it holds the connection, which the pool's own close waits for.
         tokio::spawn(async move {
             let tx = &mut self;
-            let sent = DB::send(&mut tx.connection, restore);
-            tx.open = tx.watch.ended(sent).await.is_err();
+            if let Some(restore) = tx.restore.take() {
+                let sent = DB::send(&mut tx.connection, restore);
+                if tx.watch.ended(sent).await.is_err() {
+                    tx.open = true;
+                    return;
+                }
+            }
+            // What code of the caller's own did on the connection, nobody has seen.
+            if !tx.unseen {
+                guard::known_clean(tx.connection.return_to_pool()).await;
+            }
         });
     }
 }

@@ -64,7 +64,7 @@ pub struct Tx<DB: Dialect> {
     poison: Option<Arc<sqlx::Error>>,
     pub(super) open: bool,
     broken: bool,
-    unseen: bool,
+    pub(super) unseen: bool,
     number: Option<Transaction>,
     asks_number: bool,
     pub(super) restore: Option<String>,
@@ -95,7 +95,7 @@ impl<DB: Dialect> Tx<DB> {
     pub(super) async fn begin(
         pool: &Pool<DB>,
         connection: PoolConnection<DB>,
-        (name, label): (&'static str, &str),
+        (name, label): (&'static str, Option<&str>),
         options: &TxnOptions,
         progress: Arc<Progress>,
     ) -> Result<Self, sqlx::Error> {

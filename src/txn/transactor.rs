@@ -59,7 +59,7 @@ const COMMIT_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Transactor<DB: Dialect> {
     pub(super) pool: Pool<DB>,
-    pub(super) application: Arc<str>,
+    pub(super) application: Option<Arc<str>>,
     pub(super) tally: Arc<Tally>,
     pub(super) budget: Option<RetryBudget>,
     pub(super) breaker: Option<Breaker>,
@@ -70,7 +70,7 @@ impl<DB: Dialect> Clone for Transactor<DB> {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
-            application: Arc::clone(&self.application),
+            application: self.application.clone(),
             tally: Arc::clone(&self.tally),
             budget: self.budget.clone(),
             breaker: self.breaker.clone(),
@@ -135,10 +135,9 @@ impl<DB: Dialect> Transactor<DB> {
     /// On the caller's own pool, beside whatever else uses it. Example: see [`Transactor`].
     #[must_use]
     pub fn new(pool: Pool<DB>) -> Self {
-        let application = "cupping".into();
         Self {
             pool,
-            application,
+            application: None,
             tally: Arc::default(),
             budget: None,
             breaker: None,
@@ -151,7 +150,7 @@ impl<DB: Dialect> Transactor<DB> {
     /// Example: see [`Transactor`].
     #[must_use]
     pub fn named(self, application: &str) -> Self {
-        Self { application: application.into(), ..self }
+        Self { application: Some(application.into()), ..self }
     }
 
     /// With a budget of retries, shared with whoever else has it. Example: see [`Transactor`].

@@ -186,17 +186,27 @@ impl<DB: Dialect> Unit<DB> {
         if self.progress.is_abandoned() {
             return Ok(None);
         }
-        let label = match &self.options.label {
-            Some(label) => format!("{}/{} {label}", self.transactor.application, self.name),
-            None => format!("{}/{}", self.transactor.application, self.name),
-        };
+        let label = self.label();
         let (pool, options) = (&self.transactor.pool, self.options_for_attempt());
         let progress = Arc::clone(&self.progress);
         let (name, lockdep) = (self.name, &self.transactor.lockdep);
         let recorder = Recorder::begin::<DB>(lockdep, pool, &mut connection, name).await;
-        let mut tx = Tx::begin(pool, connection, (name, &label), &options, progress).await?;
+        let mut tx =
+            Tx::begin(pool, connection, (name, label.as_deref()), &options, progress).await?;
         tx.recorder = recorder;
         Ok(Some(tx))
+    }
+
+    /// What the server's views shall call the transaction; nothing where neither the transactor
+    /// has a name nor the unit a label.
+    fn label(&self) -> Option<String> {
+        let (application, name) = (self.transactor.application.as_deref(), self.name);
+        match (application, self.options.label.as_deref()) {
+            (None, None) => None,
+            (Some(application), None) => Some(format!("{application}/{name}")),
+            (None, Some(label)) => Some(format!("{name} {label}")),
+            (Some(application), Some(label)) => Some(format!("{application}/{name} {label}")),
+        }
     }
 
     /// A statement may not take longer than what is left until the deadline.

@@ -107,7 +107,7 @@ impl Dialect for MySql {
     fn begin<'e>(
         connection: &'e mut Self::Connection,
         options: &'e TxnOptions,
-        _: &'e str,
+        _: Option<&'e str>,
     ) -> Sent<'e, Begun> {
         Box::pin(async move {
             let row = first_row!(connection, begin_statements(options));

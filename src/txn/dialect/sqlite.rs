@@ -51,7 +51,7 @@ impl Dialect for Sqlite {
     fn begin<'e>(
         connection: &'e mut Self::Connection,
         options: &'e TxnOptions,
-        _: &'e str,
+        _: Option<&'e str>,
     ) -> Sent<'e, Begun> {
         Box::pin(async move {
             let row = first_row!(&mut *connection, "PRAGMA busy_timeout".to_owned());
