@@ -6,7 +6,7 @@
 //! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read
 //! the ratio of the medians.
 
-use cupping::txn::{Dialect, Transactor, TxnOptions, guarded, work};
+use cupping::txn::{Dialect, Transactor, TxnOptions, dedicated, work};
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -127,7 +127,7 @@ async fn postgres(url: &str) -> Result<(), Failure> {
     let pool = || PgPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
     let options = || server.clone().database(&name);
     let bare = pool().connect_with(options()).await?;
-    let own = guarded(pool()).connect_with(options()).await?;
+    let own = dedicated(pool()).connect_with(options()).await?;
     bare.execute(SCHEMA).await?;
     bare.execute(ROWS).await?;
     compare("PostgreSQL", (&bare, &own), bare_postgres, unit_postgres).await?;
@@ -145,7 +145,7 @@ async fn mysql(url: &str) -> Result<(), Failure> {
     let pool = || MySqlPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
     let options = || server.clone().database(&name);
     let bare = pool().connect_with(options()).await?;
-    let own = guarded(pool()).connect_with(options()).await?;
+    let own = dedicated(pool()).connect_with(options()).await?;
     bare.execute(SCHEMA).await?;
     bare.execute(ROWS).await?;
     compare("MariaDB", (&bare, &own), bare_mysql, unit_mysql).await?;
@@ -169,7 +169,7 @@ async fn sqlite() -> Result<(), Failure> {
     let bare = pool().connect_with(options()).await?;
     bare.execute(SCHEMA).await?;
     bare.execute(ROWS).await?;
-    let own = guarded(pool()).connect_with(options()).await?;
+    let own = dedicated(pool()).connect_with(options()).await?;
     compare("SQLite", (&bare, &own), bare_sqlite, unit_sqlite).await
 }
 

@@ -44,7 +44,7 @@ pub use budget::RetryBudget;
 pub use claims::{Claim, NoSuchPart, Partition};
 pub use dialect::{Dialect, Family};
 pub use error::TxnError;
-pub use guard::guarded;
+pub use guard::{dedicated, guarded};
 pub use idempotency::{IdempotencyError, IdempotencyKey, Once, Twin};
 #[cfg(feature = "lockdep")]
 pub use lockdep::Lockdep;

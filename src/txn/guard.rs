@@ -59,3 +59,30 @@ pub fn guarded<DB: Dialect>(options: PoolOptions<DB>) -> PoolOptions<DB> {
         })
     })
 }
+
+/// [`guarded`], for a pool that only [`super::Transactor`]s use: connections are not tested before
+/// they are handed out, which saves each unit a round trip. BEGIN is the test: a unit that meets a
+/// connection which died while it lay idle takes the next one.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cupping::txn::{Transactor, dedicated};
+/// use sqlx::sqlite::SqlitePoolOptions;
+///
+/// let pool = dedicated(SqlitePoolOptions::new().max_connections(1));
+/// let transactor = Transactor::new(pool.connect("sqlite::memory:").await?);
+/// # drop(transactor);
+/// # Ok(()) }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// ```
+///
+/// # Hazards
+/// A query sent on such a pool without a transactor fails on a dead connection where the test would
+/// have replaced it.
+#[must_use]
+pub fn dedicated<DB: Dialect>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    guarded(options).test_before_acquire(false)
+}

@@ -179,7 +179,26 @@ impl<DB: Dialect> Unit<DB> {
     }
 
     /// A transaction on a connection of the pool; `None` when the caller has given up meanwhile.
+    ///
+    /// A connection that died while it lay idle shows here, before anything was done: the next one
+    /// is taken at once, as often as the pool may hold such a one.
     async fn begin(&self) -> Result<Option<Tx<DB>>, sqlx::Error> {
+        let mut dead = 0;
+        loop {
+            match self.begin_on_one().await {
+                Err(error)
+                    if DB::classify(&error) == Retryability::Transient(Reason::Connection)
+                        && dead < self.transactor.pool.options().get_max_connections()
+                        && self.transactor.pool.size() > 0 =>
+                {
+                    dead += 1;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn begin_on_one(&self) -> Result<Option<Tx<DB>>, sqlx::Error> {
         let waiting = Instant::now();
         let mut connection = self.transactor.pool.acquire().await?;
         events::connection_obtained(waiting.elapsed());
