@@ -32,6 +32,7 @@ pub mod stats;
 pub mod ticket;
 pub mod transaction;
 pub mod transactor;
+mod unfinished;
 mod unit;
 pub mod versions;
 mod watch;

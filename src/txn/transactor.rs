@@ -17,6 +17,7 @@ use super::options::TxnOptions;
 use super::progress::Progress;
 use super::stats::{Stats, Tally};
 use super::transaction::Tx;
+use super::unfinished::Unfinished;
 use super::unit::{self, Unit};
 use sqlx::Pool;
 use std::sync::Arc;
@@ -277,19 +278,20 @@ impl<DB: Dialect> Transactor<DB> {
             ignores_deadlocks,
         };
         let span = tracing::info_span!("transaction", txn = name, db.system = DB::SYSTEM);
-        let mut task = tokio::spawn(async move { unit.run(&body).await }.instrument(span));
-        let mut joined = tokio::time::timeout_at(deadline, &mut task).await;
-        if joined.is_err() {
+        let unit = async move { unit.run(&body).await }.instrument(span);
+        let mut unit = Unfinished::new(unit);
+        let mut ended = tokio::time::timeout_at(deadline, &mut unit).await;
+        if ended.is_err() {
             if progress.abandon() {
                 return Err(TxnError::Timeout { name, after: options.deadline });
             }
-            joined = tokio::time::timeout(COMMIT_GRACE, &mut task).await;
+            ended = tokio::time::timeout(COMMIT_GRACE, &mut unit).await;
         }
-        if joined.is_err() && progress.is_committed() {
+        if ended.is_err() && progress.is_committed() {
             // Only its effects are still running.
-            joined = Ok(task.await);
+            ended = Ok(unit.await);
         }
-        match joined {
+        match ended {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(TxnError::Panicked { name }),
             Err(_) => Err(TxnError::OutcomeUnknown { name, reason: "no answer to COMMIT".into() }),
