@@ -3,10 +3,10 @@
 //! `cargo bench --bench overhead --no-default-features --features txn,postgres,mysql,sqlite`. One
 //! client, durable commits, on SQLite always, on PostgreSQL and MariaDB where
 //! `CUPPING_TEST_POSTGRES` and `CUPPING_TEST_MARIADB` name servers (a database of its own is made
-//! and dropped). The forms take turns, so that a slow minute of the disk strikes all of them: read
-//! the ratio of the medians.
+//! and dropped). The forms take turns on one pool, so that a slow minute of the disk, and a
+//! connection on its way back, strike all of them: read the ratio of the medians.
 
-use cupping::txn::{Dialect, Transactor, TxnOptions, dedicated, work};
+use cupping::txn::{Dialect, Transactor, TxnOptions, work};
 use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -20,7 +20,7 @@ const ROUNDS: usize = 2400;
 const WARM_UP: usize = 100;
 /// The orders in which the three forms take turns.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [1, 0, 2], [2, 0, 1], [0, 2, 1], [1, 2, 0], [2, 1, 0]];
-/// Connections of a pool: with one alone, the check on release would be waited for.
+/// Connections of a pool: one alone would be waited for on its way back.
 const CONNECTIONS: u32 = 2;
 
 const SCHEMA: &str = "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL)";
@@ -80,11 +80,11 @@ forms!(
 /// Times the forms in turns and prints a line.
 async fn compare<DB: Dialect>(
     title: &str,
-    pools: (&Pool<DB>, &Pool<DB>),
+    pool: &Pool<DB>,
     bare: for<'a> fn(&'a Pool<DB>) -> Done<'a>,
     unit: for<'a> fn(&'a Transactor<DB>, &'a TxnOptions) -> Done<'a>,
 ) -> Result<(), Failure> {
-    let transactor = Transactor::new(pools.1.clone());
+    let transactor = Transactor::new(pool.clone());
     let options = TxnOptions::default();
     let unresolved = TxnOptions { resolve_commit: false, ..TxnOptions::default() };
     let mut durations: [Vec<Duration>; 3] = Default::default();
@@ -93,7 +93,7 @@ async fn compare<DB: Dialect>(
         for form in ORDERS[round % ORDERS.len()] {
             let started = Instant::now();
             match form {
-                0 => bare(pools.0).await?,
+                0 => bare(pool).await?,
                 1 => unit(&transactor, &options).await?,
                 _ => unit(&transactor, &unresolved).await?,
             }
@@ -124,15 +124,12 @@ async fn postgres(url: &str) -> Result<(), Failure> {
     let name = format!("overhead_{}", std::process::id());
     let mut admin = sqlx::PgConnection::connect_with(&server).await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-    let pool = || PgPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
-    let options = || server.clone().database(&name);
-    let bare = pool().connect_with(options()).await?;
-    let own = dedicated(pool()).connect_with(options()).await?;
-    bare.execute(SCHEMA).await?;
-    bare.execute(ROWS).await?;
-    compare("PostgreSQL", (&bare, &own), bare_postgres, unit_postgres).await?;
-    bare.close().await;
-    own.close().await;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
+    let pool = pool.connect_with(server.clone().database(&name)).await?;
+    pool.execute(SCHEMA).await?;
+    pool.execute(ROWS).await?;
+    compare("PostgreSQL", &pool, bare_postgres, unit_postgres).await?;
+    pool.close().await;
     admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await?;
     Ok(())
 }
@@ -142,35 +139,28 @@ async fn mysql(url: &str) -> Result<(), Failure> {
     let name = format!("overhead_{}", std::process::id());
     let mut admin = sqlx::MySqlConnection::connect_with(&server).await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-    let pool = || MySqlPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
-    let options = || server.clone().database(&name);
-    let bare = pool().connect_with(options()).await?;
-    let own = dedicated(pool()).connect_with(options()).await?;
-    bare.execute(SCHEMA).await?;
-    bare.execute(ROWS).await?;
-    compare("MariaDB", (&bare, &own), bare_mysql, unit_mysql).await?;
-    bare.close().await;
-    own.close().await;
+    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
+    let pool = pool.connect_with(server.clone().database(&name)).await?;
+    pool.execute(SCHEMA).await?;
+    pool.execute(ROWS).await?;
+    compare("MariaDB", &pool, bare_mysql, unit_mysql).await?;
+    pool.close().await;
     admin.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await?;
     Ok(())
 }
 
 async fn sqlite() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
-    let options = || {
-        SqliteConnectOptions::new()
-            .filename(directory.path().join("overhead.sqlite"))
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .create_if_missing(true)
-    };
-    let pool =
-        || SqlitePoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
-    let bare = pool().connect_with(options()).await?;
-    bare.execute(SCHEMA).await?;
-    bare.execute(ROWS).await?;
-    let own = dedicated(pool()).connect_with(options()).await?;
-    compare("SQLite", (&bare, &own), bare_sqlite, unit_sqlite).await
+    let options = SqliteConnectOptions::new()
+        .filename(directory.path().join("overhead.sqlite"))
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).min_connections(CONNECTIONS);
+    let pool = pool.connect_with(options).await?;
+    pool.execute(SCHEMA).await?;
+    pool.execute(ROWS).await?;
+    compare("SQLite", &pool, bare_sqlite, unit_sqlite).await
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

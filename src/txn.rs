@@ -13,6 +13,7 @@ pub mod dialect;
 mod effects;
 pub mod error;
 mod events;
+mod failure;
 pub mod forensics;
 pub mod guard;
 pub mod idempotency;
