@@ -3,9 +3,10 @@
 //! Decides: what the caller is told, and when it stops waiting. Never does: talk to the database
 //! (see `unit`).
 //!
-//! A unit runs in its caller's task. If the caller's future is dropped, or the deadline passes, it
-//! is carried on in a task of its own (see `unfinished`) and told: it cancels the statement that
-//! the server is executing, sends no other, rolls back, and gives its connection back clean.
+//! A unit runs in its caller's task, and goes on in one of its own when the caller turns to
+//! something else (see `unfinished`). If the caller's future is dropped, or the deadline passes, it
+//! is told: it cancels the statement that the server is executing, sends no other, rolls back, and
+//! gives its connection back clean.
 
 use super::body::BodyFuture;
 use super::breaker::Breaker;
@@ -210,12 +211,6 @@ impl<DB: Dialect> Transactor<DB> {
     /// # Hazards
     /// Everything that the body waits for besides its transaction (a web request, a mutex, a second
     /// connection) it waits for while it holds locks: do it before, and pass in what came of it.
-    ///
-    /// # Hazards
-    /// The unit goes on while its future is polled, or dropped; not while it is kept and left
-    /// alone, as by a `select!` whose other branch takes its time, or a stream of units whose
-    /// consumer does: meanwhile its locks are held, until the server ends the idle session (a
-    /// little after the deadline). Spawn a unit whose future you do not await at once.
     ///
     /// # Errors
     /// [`TxnError`]; unless it is `OutcomeUnknown`, nothing was written.

@@ -93,6 +93,7 @@ pub fn unforgiving(connections: u32) -> StoreSettings {
 
 /// Opens a store on a database.
 pub async fn connect(database: &PostgresDatabase, settings: StoreSettings) -> PostgresStore {
+    crate::support::watch_lock_orders();
     PostgresStore::connect(&database.url(), settings).await.expect("the database answers")
 }
 

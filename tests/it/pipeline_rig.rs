@@ -122,6 +122,7 @@ impl Rig {
             }
             Mode::OneDatabase | Mode::Broker => {
                 let database = PostgresDatabase::create().await;
+                crate::support::watch_lock_orders();
                 let store = PostgresStore::connect(&database.url(), store_settings).await;
                 let store = store.expect("connects");
                 store.migrate().await.expect("migrates");

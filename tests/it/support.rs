@@ -24,3 +24,21 @@ pub mod transports;
 pub mod world;
 
 pub use ground::{amqp_url, eventually, postgres_url, unique};
+
+/// Watches the order in which the transactions of this process lock, if the feature is on: one that
+/// contradicts another's order fails its unit, though no deadlock happened. Rows of the sources'
+/// state are written under the keys of their sources.
+pub fn watch_lock_orders() {
+    #[cfg(feature = "lockdep")]
+    {
+        use cupping::txn::Lockdep;
+        use cupping::txn::lockdep::Class;
+
+        static WATCH: std::sync::Once = std::sync::Once::new();
+        WATCH.call_once(|| {
+            let lockdep = Lockdep::new().per_database();
+            lockdep.guarded("cupping.source_state", Class::Advisory(None));
+            assert!(lockdep.install(), "this is the only watch of the process");
+        });
+    }
+}

@@ -43,6 +43,7 @@ impl TestStore {
     /// PostgreSQL, migrated, empty.
     pub async fn postgres() -> Self {
         let database = PostgresDatabase::create().await;
+        super::watch_lock_orders();
         let store = PostgresStore::connect(&database.url(), StoreSettings::default()).await;
         let store = store.expect("the new database answers");
         store.migrate().await.expect("an empty database can be migrated");

@@ -108,6 +108,7 @@ pub struct PostgresFixture {
 impl PostgresFixture {
     pub async fn create(visibility: Duration) -> Self {
         let database = PostgresDatabase::create().await;
+        super::watch_lock_orders();
         let store = PostgresStore::connect(&database.url(), StoreSettings::default()).await;
         store.expect("the new database answers").migrate().await.expect("it is new");
         let pool = database.pool(4).await;
