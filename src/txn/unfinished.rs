@@ -5,10 +5,10 @@
 //! the future that nobody waits (see `progress`).
 //!
 //! Why not a task from the start: the hops there and back made a transaction of two statements a
-//! seventh slower, and most callers wait to the end, polling all the time. Why not the caller alone:
-//! one that keeps the future and does something else (a `select!` whose other branch takes its time,
-//! a stream whose consumer does) would hold its locks and its connection meanwhile, and wait for
-//! them itself: a deadlock that no database can see.
+//! seventh slower, and most callers wait to the end, polling all the time. Why not the caller
+//! alone: one that keeps the future and does something else (a `select!` whose other branch takes
+//! its time, a stream whose consumer does) would hold its locks and its connection meanwhile, and
+//! wait for them itself: a deadlock that no database can see.
 
 mod watcher;
 

@@ -27,7 +27,7 @@ pub use ground::{amqp_url, eventually, postgres_url, unique};
 
 /// Watches the order in which the transactions of this process lock, if the feature is on: one that
 /// contradicts another's order fails its unit, though no deadlock happened. Rows of the sources'
-/// state are written under the keys of their sources.
+/// state are written under the keys of their sources, our own state under a key of its own.
 pub fn watch_lock_orders() {
     #[cfg(feature = "lockdep")]
     {
@@ -38,6 +38,7 @@ pub fn watch_lock_orders() {
         WATCH.call_once(|| {
             let lockdep = Lockdep::new().per_database();
             lockdep.guarded("cupping.source_state", Class::Advisory(None));
+            lockdep.guarded("cupping.state", Class::Advisory(None));
             assert!(lockdep.install(), "this is the only watch of the process");
         });
     }
