@@ -4,8 +4,8 @@
 //! it for a while, it is adopted by a task of its own, which drives it to its end. Never does: tell
 //! the future that nobody waits (see `progress`).
 //!
-//! Why not a task from the start: the hops there and back made a transaction of two statements a
-//! seventh slower, and most callers wait to the end, polling all the time. Why not the caller
+//! Why not a task from the start: the hops there and back made a transaction of two statements an
+//! eighth slower, and most callers wait to the end, polling all the time. Why not the caller
 //! alone: one that keeps the future and does something else (a `select!` whose other branch takes
 //! its time, a stream whose consumer does) would hold its locks and its connection meanwhile, and
 //! wait for them itself: a deadlock that no database can see.

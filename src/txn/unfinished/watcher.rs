@@ -4,6 +4,7 @@
 //!
 //! A thread, not a task: it must not depend on any one runtime, nor wait for a worker to be free.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,6 +52,13 @@ pub(super) fn watch(charge: Weak<dyn Adoptable>) -> bool {
     true
 }
 
+/// Whether it is there and still needs looking after. What it holds may end here, with a panic of
+/// its own that must not end the thread.
+fn look(charge: &Weak<dyn Adoptable>, now: Instant) -> bool {
+    let looked = || charge.upgrade().is_some_and(|charge| charge.look_after(now));
+    catch_unwind(AssertUnwindSafe(looked)).unwrap_or(false)
+}
+
 impl Watcher {
     fn nursery(&self) -> MutexGuard<'_, Nursery> {
         self.nursery.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,10 +71,7 @@ impl Watcher {
             let charges = std::mem::take(&mut self.nursery().charges);
             looks_at_nothing = if charges.is_empty() { looks_at_nothing + 1 } else { 0 };
             let now = Instant::now();
-            let kept = charges
-                .into_iter()
-                .filter(|charge| charge.upgrade().is_some_and(|charge| charge.look_after(now)));
-            let kept: Vec<_> = kept.collect();
+            let kept: Vec<_> = charges.into_iter().filter(|charge| look(charge, now)).collect();
             let mut nursery = self.nursery();
             nursery.charges.extend(kept);
             if looks_at_nothing >= LOOKS_AT_NOTHING && nursery.charges.is_empty() {
