@@ -36,8 +36,6 @@ pub(super) struct Unfinished<T: Send + 'static>(Arc<Shared<T>>);
 
 struct Shared<T: Send + 'static> {
     state: Mutex<State<T>>,
-    /// Who is to be told of the end.
-    caller: Mutex<Option<Waker>>,
     runtime: Handle,
 }
 
@@ -46,6 +44,8 @@ struct State<T: Send + 'static> {
     ended: Option<Ended<T>>,
     polled: Instant,
     adopted: bool,
+    /// Who is to be told of the end, once it is adopted.
+    caller: Option<Waker>,
 }
 
 /// The task that drives an adopted future.
@@ -55,13 +55,14 @@ impl<T: Send + 'static> Unfinished<T> {
     /// Must be called on a runtime.
     pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         let future = AssertUnwindSafe(future.boxed()).catch_unwind();
-        let state =
-            State { future: Some(future), ended: None, polled: Instant::now(), adopted: false };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            caller: Mutex::default(),
-            runtime: Handle::current(),
-        });
+        let state = State {
+            future: Some(future),
+            ended: None,
+            polled: Instant::now(),
+            adopted: false,
+            caller: None,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), runtime: Handle::current() });
         let weak: Weak<Shared<T>> = Arc::downgrade(&shared);
         if !watch(weak) {
             shared.adopt(shared.state());
@@ -111,10 +112,8 @@ impl<T: Send + 'static> Future for Unfinished<T> {
     type Output = Ended<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut caller = self.0.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        *caller = Some(context.waker().clone());
-        drop(caller);
         let mut state = self.0.state();
+        state.caller = Some(context.waker().clone());
         if !state.adopted {
             state.poll(context);
         }
@@ -132,10 +131,12 @@ impl<T: Send + 'static> Future for Adopted<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if !self.0.state().poll(context) {
+        let mut state = self.0.state();
+        if !state.poll(context) {
             return Poll::Pending;
         }
-        let caller = self.0.caller.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let caller = state.caller.take();
+        drop(state);
         if let Some(caller) = caller {
             caller.wake();
         }

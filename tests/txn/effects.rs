@@ -77,22 +77,16 @@ async fn a_unit_inside_a_body_is_refused_and_one_in_an_effect_is_not() {
     let pool = database.pool(3).await;
     let transactor = Transactor::new(pool);
     let inside = transactor.clone();
-    let (report, reported) = tokio::sync::oneshot::channel();
-    let report = Arc::new(Mutex::new(Some(report)));
-    let body = work!([inside, report] => |tx: Postgres| {
+    let body = work!([inside] => |tx: Postgres| {
+        tx.execute("SELECT 1").await?;
         let inner = work!(|tx: Postgres| { Ok(tx.execute("SELECT 1").await?.rows_affected()) });
-        let (later, report) = (inside.clone(), report.clone());
-        tx.after_commit(move || async move {
-            let inner = work!(|tx: Postgres| { Ok(tx.execute("SELECT 1").await?.rows_affected()) });
-            let done = later.run("later", &TxnOptions::default(), inner).await;
-            let report = report.lock().expect("no panic").take().expect("effects run once");
-            report.send(done).expect("the test waits");
-        });
         Ok(inside.run("inner", &TxnOptions::default(), inner).await?)
     });
     let error = transactor.run("outer", &quick(), body).await.expect_err("refused");
     assert!(error.to_string().contains("inside the body of transaction outer"), "{error}");
 
+    let (report, reported) = tokio::sync::oneshot::channel();
+    let report = Arc::new(Mutex::new(Some(report)));
     let body = work!([inside, report] => |tx: Postgres| {
         let (later, report) = (inside.clone(), report.clone());
         tx.after_commit(move || async move {
