@@ -20,7 +20,10 @@ impl Arena {
     pub async fn create(url: &str, example: &str, schema: &'static str) -> Result<Self, Failure> {
         let server = PgConnectOptions::from_str(url)?;
         let name = format!("{example}_{}", std::process::id());
-        let mut admin = PgConnection::connect_with(&server).await?;
+        let mut admin = PgConnection::connect_with(&server).await.map_err(|error| {
+            let (host, port) = (server.get_host(), server.get_port());
+            format!("PostgreSQL at {host}:{port} is out of reach: {error}; give one by --postgres")
+        })?;
         admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
         admin.close().await?;
         let arena = Self { server, name };

@@ -23,7 +23,10 @@ impl MariaArena {
     pub async fn create(url: &str, example: &str, schema: &'static str) -> Result<Self, Failure> {
         let server = MySqlConnectOptions::from_str(url)?;
         let name = format!("{example}_{}", std::process::id());
-        let mut admin = MySqlConnection::connect_with(&server).await?;
+        let mut admin = MySqlConnection::connect_with(&server).await.map_err(|error| {
+            let (host, port) = (server.get_host(), server.get_port());
+            format!("MariaDB at {host}:{port} is out of reach: {error}; give one by --mariadb")
+        })?;
         admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
         admin.close().await?;
         let arena = Self { server, name };
